@@ -1,0 +1,147 @@
+"""The loop nest of a mapping, flattened to one list of loops, and the numbering of its time steps and instances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.architecture.levels import Architecture
+from fiberloom.errors import MappingError
+from fiberloom.mapping.nest import Mapping
+from fiberloom.workload.einsum import Einsum, Tensor
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop. `stride` is how far one iteration of it moves `variable`; `level` counts from the outermost, 0."""
+
+    variable: str
+    bound: int
+    spatial: bool
+    level: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Nest:
+    """All loops of bound > 1, outermost first: temporal then spatial loops of level 0, then those of level 1, ….
+
+    A *cut* at `c` stands above the loops of level `c`: the loops above it number the time steps and the instances of
+    level `c`, the loops below it span that level's tile. The cut at ``len(levels)`` is that of compute: one lane, one
+    point.
+    """
+
+    workload: Einsum
+    architecture: Architecture
+    mapping: Mapping
+    loops: tuple[Loop, ...]
+
+    @classmethod
+    def of(cls, workload: Einsum, architecture: Architecture, mapping: Mapping) -> Nest:
+        """Lay out the loops of `mapping`.
+
+        Raises:
+            MappingError: when the mapping does not fit the workload.
+        """
+        mapping.check(workload, architecture)
+        plain: list[tuple[str, int, bool, int]] = []
+        for level, storage in enumerate(architecture.levels):
+            here = mapping.at(storage.name)
+            for factors, order, spatial in (
+                (here.temporal, here.temporal_order, False),
+                (here.spatial, here.spatial_order, True),
+            ):
+                for variable in outermost_first(workload.shape, order):
+                    if factors.get(variable, 1) > 1:
+                        plain.append((variable, factors[variable], spatial, level))
+        loops: list[Loop] = []
+        inner = dict.fromkeys(workload.shape, 1)
+        for variable, bound, spatial, level in reversed(plain):
+            loops.insert(0, Loop(variable, bound, spatial, level, inner[variable]))
+            inner[variable] *= bound
+        return cls(workload, architecture, mapping, tuple(loops))
+
+    @property
+    def compute_cut(self) -> int:
+        return len(self.architecture.levels)
+
+    def steps(self, cut: int) -> int:
+        """Time steps above a cut: product of the temporal bounds."""
+        return math.prod(loop.bound for loop in self.loops if loop.level < cut and not loop.spatial)
+
+    def instances(self, cut: int) -> int:
+        """Instances in use at a cut: product of the spatial bounds above it."""
+        return math.prod(loop.bound for loop in self.loops if loop.level < cut and loop.spatial)
+
+    def extents(self, cut: int) -> dict[str, int]:
+        """Iterations of each variable inside a cut."""
+        extents = dict.fromkeys(self.workload.shape, 1)
+        for loop in self.loops:
+            if loop.level >= cut:
+                extents[loop.variable] *= loop.bound
+        return extents
+
+    def indices(self, cut: int, spatial: bool) -> dict[Loop, NDArray[np.int64]]:
+        """Iteration of each temporal (or spatial) loop above a cut at every time step (or instance), in nest order."""
+        loops = [loop for loop in self.loops if loop.level < cut and loop.spatial == spatial]
+        grid = np.indices([loop.bound for loop in loops]).reshape(len(loops), -1) if loops else ()
+        return {loop: np.asarray(index, dtype=np.int64) for loop, index in zip(loops, grid, strict=True)}
+
+    def variable_bases(self, cut: int) -> dict[str, NDArray[np.int64]]:
+        """First value of each variable in the tile of every (time step, instance): arrays ``(steps, instances)``."""
+        steps, instances = self.steps(cut), self.instances(cut)
+        bases = {v: np.zeros((steps, instances), dtype=np.int64) for v in self.workload.shape}
+        for loop, index in self.indices(cut, spatial=False).items():
+            bases[loop.variable] += (index * loop.stride)[:, None]
+        for loop, index in self.indices(cut, spatial=True).items():
+            bases[loop.variable] += (index * loop.stride)[None, :]
+        return bases
+
+    def tile_origins(self, tensor: Tensor, cut: int) -> NDArray[np.int64]:
+        """Lowest coordinate of the tile of every (time step, instance): ``(steps, instances, ranks)``, from 0."""
+        bases, extents = self.variable_bases(cut), self.extents(cut)
+        origins = np.zeros((self.steps(cut), self.instances(cut), len(tensor.ranks)), dtype=np.int64)
+        for r, rank in enumerate(tensor.ranks):
+            for coefficient, variable in rank:
+                if coefficient > 0:
+                    origins[:, :, r] += coefficient * bases[variable]
+                else:  # the highest iteration has the lowest coordinate; shift so that the whole tensor starts at 0
+                    last = bases[variable] + extents[variable] - 1
+                    origins[:, :, r] += coefficient * (last - (self.workload.shape[variable] - 1))
+        return origins
+
+    def keepers(self, tensor: str) -> tuple[int, ...]:
+        """Levels that hold a tensor, outermost first.
+
+        Raises:
+            MappingError: if there is none.
+        """
+        kept = []
+        for i, level in enumerate(self.architecture.levels):
+            keep = self.mapping.at(level.name).keep
+            keep = level.keep if keep is None else keep
+            if keep is None or tensor in keep:
+                kept.append(i)
+        if not kept:
+            raise MappingError(f"tensor '{tensor}' is kept at no level", hint="keep it at least at the outermost level")
+        return tuple(kept)
+
+    def multicast(self, level: int, tensor: str) -> bool:
+        """Whether one read can serve several children across the fan-out of `level`."""
+        storage = self.architecture.levels[level]
+        return storage.multicast and self.mapping.at(storage.name).multicast.get(tensor, True)
+
+    def peer_links(self, level: int, tensor: str) -> bool:
+        """Whether the children of `level` pass tiles of `tensor` to their mesh neighbours."""
+        storage = self.architecture.levels[level]
+        asked = self.mapping.at(storage.name).peer_links.get(tensor, storage.peer_links)
+        return asked and any(loop.spatial and loop.level == level for loop in self.loops)
+
+
+def outermost_first(variables: Iterable[str], order: tuple[str, ...]) -> list[str]:
+    """Complete a loop order: variables left out stand outside those listed, in reversed declaration order."""
+    return [*reversed([v for v in variables if v not in order]), *order]

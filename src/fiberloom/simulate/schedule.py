@@ -1,0 +1,173 @@
+"""Which words move when, if every value mattered: the dense schedule of one tensor between two levels.
+
+Between a level that keeps a tensor and the next inner one that does, time runs through every setting of the temporal
+loops above the inner tile. At each step each inner instance needs its tile, still holds its previous tile, and is sent
+what is missing. One *delivery* is one such set of words leaving one outer instance for all children that need exactly
+that set at that step (multicast; for results: one spatially reduced set coming back).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.simulate.nest import Nest
+from fiberloom.workload.einsum import Tensor
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """All deliveries of one tensor from level `parent` to level `child`.
+
+    Attributes:
+        parent: level index; None above the outermost keeper, whose tiles are simply there (its deliveries cost nothing
+            and only name its tiles).
+        child: level index, or the number of levels for compute.
+        delivery_at: delivery that each child lives on, ``(steps, instances)`` of the child; each lasts until the
+            child's tile changes.
+        words: elements of all deliveries, flat: element numbers (row-major in the tensor), shape ``(W,)``.
+        word_delivery: the delivery that each word belongs to, ``(W,)``.
+        word_revisited: whether the receiver has had the word before (results only start from zero once), ``(W,)``.
+        tiles: elements of the whole tile held by the child, row-major within the tile, ``(D, tile size)``.
+        receivers: children served, ``(D,)``.
+        outer_delivery: the delivery of the boundary above that the parent's instance lives on, ``(D,)``.
+    """
+
+    tensor: str
+    parent: int | None
+    child: int
+    delivery_at: Integers
+    words: Integers
+    word_delivery: Integers
+    word_revisited: NDArray[np.bool_]
+    tiles: Integers
+    receivers: Integers
+    outer_delivery: Integers
+
+    @property
+    def deliveries(self) -> int:
+        return len(self.receivers)
+
+    def per_delivery(self, word_weight: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Words of each delivery, ``(D,)``; with `word_weight` of shape ``(W,)``, those for which it is true."""
+        return np.bincount(self.word_delivery, weights=word_weight, minlength=self.deliveries).astype(np.float64)
+
+    def at_points(self, steps: int, lanes: int) -> Integers:
+        """Delivery behind every point of the whole nest, ``(steps, lanes)`` of compute."""
+        here_steps, here_lanes = self.delivery_at.shape
+        return np.repeat(np.repeat(self.delivery_at, steps // here_steps, axis=0), lanes // here_lanes, axis=1)
+
+
+def boundaries(nest: Nest, tensor: Tensor) -> list[Boundary]:
+    """The boundaries of one tensor, outermost first: above its outermost keeper, between keepers, and to compute."""
+    keepers = nest.keepers(tensor.name)
+    chain: list[Boundary] = []
+    for parent, child in zip([None, *keepers], [*keepers, nest.compute_cut], strict=True):
+        chain.append(_boundary(nest, tensor, parent, child, chain[-1] if chain else None))
+    return chain
+
+
+def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above: Boundary | None) -> Boundary:
+    to_compute = child == nest.compute_cut
+    origins = nest.tile_origins(tensor, child)
+    steps, instances, _ = origins.shape
+
+    # Needed minus held. A tile that stays put needs nothing; compute holds nothing.
+    moved = np.ones((steps, instances), dtype=bool)
+    if not to_compute:
+        moved[1:] = (origins[1:] != origins[:-1]).any(axis=2)
+    when, who = np.nonzero(moved)
+    tile_shape = tensor.tile_shape(nest.extents(child))
+    tiles = element_numbers(origins[when, who], tile_shape, nest.workload.tensor_shape(tensor.name))
+    fetched = np.ones(tiles.shape, dtype=bool)
+    if not to_compute:
+        fetched = _outside_previous_tile(origins, when, who, tile_shape)
+
+    # Results start from zero at the first visit of an element by whoever collects it.
+    parent_instances = nest.instances(parent) if parent is not None else 1
+    parent_of = who // (instances // parent_instances)
+    revisited = np.zeros(tiles.shape, dtype=bool)
+    if tensor.is_output:
+        size = math.prod(nest.workload.tensor_shape(tensor.name))
+        collector = parent_of if to_compute else who
+        revisited = fetched & _seen_before(collector[:, None] * size + tiles, when, fetched)
+
+    # Children with the same set at the same step share one delivery.
+    sets = np.sort(np.where(fetched, 2 * tiles + revisited, -1), axis=1)
+    sharing = parent_of if parent is not None else who
+    lane = _unshared_lanes(nest, tensor.name, parent, child)[who]
+    rows = np.ascontiguousarray(np.column_stack([when, sharing, lane, sets]))
+    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, example, delivery, receivers = np.unique(as_bytes, return_index=True, return_inverse=True, return_counts=True)
+    delivery = delivery.ravel()
+
+    delivery_at = np.zeros((steps, instances), dtype=np.int64)
+    delivery_at[when, who] = delivery
+    last_moved = np.maximum.accumulate(np.where(moved, np.arange(steps)[:, None], 0), axis=0)
+    delivery_at = np.take_along_axis(delivery_at, last_moved, axis=0)
+
+    row, column = np.nonzero(fetched[example])
+    if above is None:
+        outer = np.zeros(len(example), dtype=np.int64)
+    else:
+        outer_steps, outer_instances = above.delivery_at.shape
+        outer = above.delivery_at[
+            when[example] // (steps // outer_steps), who[example] // (instances // outer_instances)
+        ]
+    return Boundary(
+        tensor=tensor.name,
+        parent=parent,
+        child=child,
+        delivery_at=delivery_at,
+        words=tiles[example][row, column],
+        word_delivery=row,
+        word_revisited=revisited[example][row, column],
+        tiles=tiles[example],
+        receivers=receivers.astype(np.int64),
+        outer_delivery=outer,
+    )
+
+
+def element_numbers(origins: Integers, tile_shape: tuple[int, ...], shape: tuple[int, ...]) -> Integers:
+    """Row-major numbers of all elements of the boxes at `origins` ``(n, ranks)``: ``(n, prod(tile_shape))``."""
+    strides = np.array([math.prod(shape[r + 1 :]) for r in range(len(shape))], dtype=np.int64)
+    offsets = np.indices(tile_shape).reshape(len(shape), math.prod(tile_shape))
+    numbers: Integers = (origins @ strides)[:, None] + (strides @ offsets)[None, :]
+    return numbers
+
+
+def _outside_previous_tile(
+    origins: Integers, when: Integers, who: Integers, tile_shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Which elements of each tile the child did not hold one step earlier: ``(n, tile size)``."""
+    shift = origins[when, who] - origins[np.maximum(when - 1, 0), who]
+    outside = np.zeros((len(when), math.prod(tile_shape)), dtype=bool)
+    for rank, offset in enumerate(np.indices(tile_shape).reshape(len(tile_shape), math.prod(tile_shape))):
+        place = shift[:, rank, None] + offset[None, :]
+        outside |= (place < 0) | (place >= tile_shape[rank])
+    outside[when == 0] = True
+    return outside
+
+
+def _seen_before(keys: Integers, when: Integers, fetched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each key has been fetched at an earlier step: ``(n, tile size)``. Rows are in order of time."""
+    flat = keys[fetched]
+    times = np.broadcast_to(when[:, None], keys.shape)[fetched]
+    _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
+    seen = np.zeros(keys.shape, dtype=bool)
+    seen[fetched] = times > times[first][inverse.ravel()]
+    return seen
+
+
+def _unshared_lanes(nest: Nest, tensor: str, parent: int | None, child: int) -> Integers:
+    """A number per child that differs where a fan-out without multicast separates them."""
+    lanes = np.zeros(nest.instances(child), dtype=np.int64)
+    for loop, index in nest.indices(child, spatial=True).items():
+        if parent is not None and loop.level >= parent and not nest.multicast(loop.level, tensor):
+            lanes = lanes * loop.bound + index
+    return lanes
