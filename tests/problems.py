@@ -78,7 +78,7 @@ class Features:
     peer_links: bool = False
 
 
-def random_problem(rng: random.Random, features: Features = Features()) -> Problem:  # noqa: B008
+def random_problem(rng: random.Random, features: Features = Features()) -> Problem:
     """A legal problem: perfect factors, unbounded capacities, the outermost level keeps every tensor."""
     workload = random_einsum(rng, features)
     names = LEVEL_NAMES[: rng.randint(1, len(LEVEL_NAMES))]

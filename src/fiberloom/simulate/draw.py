@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.errors import UnsupportedError
+from fiberloom.workload.density import (
+    ActualDensity,
+    BandedDensity,
+    DenseDensity,
+    FixedStructuredDensity,
+    UniformDensity,
+    build_density,
+)
 from fiberloom.workload.einsum import Einsum, Tensor
 
 
@@ -27,33 +35,47 @@ def draw_tensors(workload: Einsum, rng: np.random.Generator) -> dict[str, NDArra
 
 
 def draw_tensor(tensor: Tensor, shape: Sequence[int], rng: np.random.Generator) -> NDArray[Any]:
-    """A tensor of `shape` with non-zeros as its density says.
+    """A tensor of `shape` with non-zeros as its density model says (see `fiberloom.workload.density`).
 
-    ``uniform``: exactly ⌈density · size⌉ non-zeros, anywhere. A number or ``fixed-structured``: N of every M elements
-    that follow each other in row-major order, with N/M the density.
+    ``uniform``: ⌈density · size⌉ non-zeros, anywhere. ``fixed-structured``: N of every M elements that follow each
+    other in row-major order, with N/M the density. ``banded`` and ``actual`` leave nothing to chance.
 
     Raises:
         SpecError: for an unreadable density.
         UnsupportedError: for a distribution that can't be drawn.
     """
-    if tensor.density is None:
+    model = build_density(tensor.name, shape, tensor.density)
+    if isinstance(model, DenseDensity):
         return np.ones(shape, dtype=np.int8)
-    given: dict[str, Any] = tensor.density if isinstance(tensor.density, dict) else {"density": tensor.density}
-    distribution = str(given.get("distribution", "fixed-structured")).replace("_", "-")
-    if distribution in ("uniform", "hypergeometric"):
-        return uniform(shape, _number(tensor, given), rng)
-    if distribution in ("fixed-structured", "structured", "fixed"):
-        return n_of_m(shape, Fraction(_number(tensor, given)).limit_denominator(1024), rng)
-    return _drawn_by_density_model(tensor, shape, distribution)
+    if isinstance(model, UniformDensity):
+        return uniform(shape, model.nonzeros, rng)
+    if isinstance(model, FixedStructuredDensity):
+        return n_of_m(shape, model.share, rng)
+    if isinstance(model, BandedDensity):
+        return banded(shape, model.width)
+    if isinstance(model, ActualDensity):
+        # Tiles of one element, each alone: the model is asked where its non-zeros are.
+        places = (model.occupancy_over([1] * len(shape), [[i] for i in at]) for at in np.ndindex(*shape))
+        return np.array([tile.counts[-1] for tile in places], dtype=np.int8).reshape(tuple(shape))
+    raise UnsupportedError(
+        f"tensor '{tensor.name}': a random tensor with distribution '{model.distribution}' can't be drawn",
+        hint="pass the tensor's values in `tensors`",
+    )
 
 
-def uniform(shape: Sequence[int], density: float, rng: np.random.Generator) -> NDArray[Any]:
-    """Exactly ⌈density · size⌉ ones at random places; a product that is whole but for rounding is not raised."""
-    size = math.prod(shape)
-    ones = min(size, math.ceil(density * size - 1e-9))
-    values = np.zeros(size, dtype=np.int8)
-    values[rng.permutation(size)[:ones]] = 1
+def uniform(shape: Sequence[int], nonzeros: int, rng: np.random.Generator) -> NDArray[Any]:
+    """`nonzeros` ones at random places."""
+    values = np.zeros(math.prod(shape), dtype=np.int8)
+    values[rng.permutation(values.size)[:nonzeros]] = 1
     return values.reshape(shape)
+
+
+def banded(shape: Sequence[int], width: int) -> NDArray[Any]:
+    """Ones within `width` of the diagonal of a matrix, which steps along its longer side."""
+    short, long = sorted(shape)
+    distance = np.abs((np.arange(short) * long // short)[:, None] - np.arange(long)[None, :])
+    values: NDArray[Any] = (distance <= width).astype(np.int8)
+    return values if shape[0] <= shape[1] else values.T
 
 
 def n_of_m(shape: Sequence[int], density: Fraction, rng: np.random.Generator) -> NDArray[Any]:
@@ -69,23 +91,3 @@ def n_of_m(shape: Sequence[int], density: Fraction, rng: np.random.Generator) ->
         values[size - rest :] = 0
         values[size - rest + rng.permutation(rest)[:ones]] = 1
     return values[:size].reshape(shape)
-
-
-def _number(tensor: Tensor, given: dict[str, Any]) -> float:
-    if "density" not in given:
-        raise SpecError(f"the density of '{tensor.name}' has no number", hint="write density: 0.25")
-    return float(given["density"])
-
-
-def _drawn_by_density_model(tensor: Tensor, shape: Sequence[int], distribution: str) -> NDArray[Any]:
-    """Distributions that fix every position (``actual``, ``banded``): ask the density model for its mask."""
-    from fiberloom.workload.density import density_model
-
-    model = density_model(tensor.density, shape)
-    mask = getattr(model, "mask", None)
-    if mask is None:
-        raise UnsupportedError(
-            f"tensor '{tensor.name}': can't draw a random tensor with distribution '{distribution}'",
-            hint="pass the tensor's values in `tensors`",
-        )
-    return np.asarray(mask() if callable(mask) else mask).reshape(tuple(shape))
