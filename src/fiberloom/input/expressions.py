@@ -1,8 +1,8 @@
 """Arithmetic in YAML scalars: ``depth: 64 * 1024``, ``width: max(32, word_bits * 4)``.
 
-A closed grammar: numbers, names of an explicit scope, ``+ - * / // % **``, comparisons, ``and or not``, ``a if c else b``,
-parentheses and a handful of functions. The text is parsed to a syntax tree of which only these nodes are accepted;
-nothing is executed as code.
+A closed grammar: numbers, names of an explicit scope, ``+ - * / // % **``, comparisons, ``and or not``,
+``a if c else b``, parentheses and a handful of functions. The text is parsed to a syntax tree of which only these
+nodes are accepted; nothing is executed as code.
 """
 
 from __future__ import annotations

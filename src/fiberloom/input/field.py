@@ -1,4 +1,4 @@
-"""A value of an input file together with its place: typed access whose errors say file, line, field and what is right."""
+"""A value of an input file with its place: typed access; errors name file, line, field and what is right."""
 
 from __future__ import annotations
 

@@ -22,10 +22,25 @@ TimeloopDialect = Literal["timeloop-0.3", "timeloop-0.4"]
 READ = ("architecture", "problem", "mapping", "sparse_optimizations", "ERT", "ART", "variables")
 
 SKIPPED = (
-    "mapper", "mapspace", "mapspace_constraints", "architecture_constraints", "constraints", "compound_components",
-    "components", "classes", "globals", "dumped_by_timeloop_front_end", "ERT_summary", "ART_summary", "energy_estimation",
-    "flattened_architecture", "version", "model", "description", "action_counts",
-)  # fmt: skip
+    "mapper",
+    "mapspace",
+    "mapspace_constraints",
+    "architecture_constraints",
+    "constraints",
+    "compound_components",
+    "components",
+    "classes",
+    "globals",
+    "dumped_by_timeloop_front_end",
+    "ERT_summary",
+    "ART_summary",
+    "energy_estimation",
+    "flattened_architecture",
+    "version",
+    "model",
+    "description",
+    "action_counts",
+)
 """Sections that steer searches and energy estimation and don't alter what a given mapping costs."""
 
 

@@ -18,7 +18,7 @@ _CONVOLUTION = {
     "Inputs": "N C R*Wdilation+P*Wstride S*Hdilation+Q*Hstride",
     "Outputs": "N K Q P",
 }
-# The shapes that Timeloop v3.0.3 ships by name: dimensions, coefficients (all 1 unless given), ranks; the last is written.
+# The shapes that Timeloop v3.0.3 ships by name: dimensions, coefficients (1 unless given), ranks; the last is written.
 WELL_KNOWN_SHAPES: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "cnn_layer": ("RSPQCKN", ("Wstride", "Hstride", "Wdilation", "Hdilation"), _CONVOLUTION),
     "gemm_ABZ": ("MNK", (), {"A": "M K", "B": "N K", "Z": "M N"}),

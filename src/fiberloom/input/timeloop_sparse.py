@@ -43,8 +43,8 @@ def apply_sparse_optimizations(
         architecture: without sparse features.
         einsum: whose tensors and dimensions the sections name.
         sections: ``sparse_optimizations``, or ones of a single level with its name.
-        underscore_flattening: whether ``flattened_rankIDs`` counts; v0.3 reads ``flattened-rankIDs`` only and ignores the
-            other spelling.
+        underscore_flattening: whether ``flattened_rankIDs`` counts; v0.3 reads ``flattened-rankIDs`` only and ignores
+            the other spelling.
         warnings: what a reader should know is added here.
 
     Raises:

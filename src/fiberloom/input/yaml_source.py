@@ -1,8 +1,8 @@
 """Reading YAML safely, and remembering the line of every field.
 
 Documents are built from parser events, not from constructed objects, so that every limit is checked while the file is
-read and nothing in a file can run code. Scalars follow YAML 1.2: only ``true`` and ``false`` are booleans (``N``, ``Y``,
-``no`` and ``on`` stay strings, because they are also rank names) and ``1e-9`` is a number.
+read and nothing in a file can run code. Scalars follow YAML 1.2: only ``true`` and ``false`` are booleans (``N``,
+``Y``, ``no`` and ``on`` stay strings, because they are also rank names) and ``1e-9`` is a number.
 """
 
 from __future__ import annotations
@@ -208,12 +208,12 @@ class _Composer:
             self.anchors[event.anchor] = (value, self.nodes - before + 1)
         return value
 
-    def alias(self, anchor: str, line: int, path: FieldPath) -> Any:
+    def alias(self, anchor: str | None, line: int, path: FieldPath) -> Any:
         if anchor in self.open_anchors:
             raise self.refuse(
                 f"alias '*{anchor}' stands inside what it names", line, path, "an alias can't contain itself"
             )
-        if anchor not in self.anchors:
+        if anchor is None or anchor not in self.anchors:
             raise self.refuse(
                 f"alias '*{anchor}' has no anchor '&{anchor}' before it", line, path, "define the anchor first"
             )
