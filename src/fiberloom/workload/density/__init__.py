@@ -81,7 +81,8 @@ def build_density(
 
 def _named(spec: Mapping[str, Any], parameters: Parameters) -> type[DensityModel]:
     """The class that ``distribution`` names, hyphen or underscore."""
-    known = {name: model for model in DensityModel.registry.values() for name in (model.distribution, *model.aliases)}
+    known = dict(sorted(DensityModel.registry.items()))
+    known |= {alias: model for model in known.values() for alias in model.aliases}
     name = spec.get("distribution")
     if name is None:
         raise parameters.error("'distribution' is missing", hint=f"known: {', '.join(known)}")

@@ -83,9 +83,10 @@ def _mask(values: NDArray[Any], path: Path, parameters: Parameters) -> NDArray[n
 
 
 def _read_npz(path: Path, array: str | None, parameters: Parameters) -> Nonzeros:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise parameters.error(f"{path} is no .npz archive", name="file")
+            raise parameters.error(f"{path.name} holds one array, not an archive", name="file", hint="name it .npy")
         # SciPy's sparse matrices: the arrays of the compressed form beside 'format' and 'shape'.
         if array is None and {"format", "shape", "data"} <= set(archive.files):
             return _read_sparse_npz(path, parameters)

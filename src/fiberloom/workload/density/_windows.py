@@ -16,9 +16,11 @@ Ints = NDArray[np.int64]
 def window_starts(extent: int, tile: int, stride: int) -> Ints:
     """Starts 0, stride, 2·stride, … up to the first window that reaches the end of a rank of `extent` elements.
 
-    With ``stride == tile`` these are the aligned tiles that partition the rank, the last one clipped.
+    With ``stride == tile`` these are the aligned tiles that partition the rank, the last one clipped. Every window
+    starts inside the rank, also when a stride above the extent of the tile leaves gaps.
     """
-    return np.arange(-(-max(extent - tile, 0) // stride) + 1, dtype=np.int64) * stride
+    windows = -(-max(extent - tile, 0) // stride) + 1
+    return np.arange(min(windows, -(-extent // stride)), dtype=np.int64) * stride
 
 
 def checked_strides(strides: Sequence[int], ranks: int) -> tuple[int, ...]:
