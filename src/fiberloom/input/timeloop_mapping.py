@@ -102,21 +102,26 @@ def read_mapping(
         warnings.append(f"{next(iter(whole.values())).where}: factor 0 is taken as the whole dimension ({listed})")
     if streamed:
         warnings.append(f"{root.where}: 'stream' is ignored")
-    return construct(
-        Mapping, {"levels": {name: _finish(level, einsum, tensors, root) for name, level in levels.items()}}, root
-    )
+    finished = {
+        name: _finish(level, einsum, tensors, root, architecture.fanout(name) != (1, 1))
+        for name, level in levels.items()
+    }
+    return construct(Mapping, {"levels": finished}, root)
 
 
-def _finish(level: _Level, einsum: Einsum, tensors: list[str], root: Field) -> LevelMapping:
+def _finish(level: _Level, einsum: Einsum, tensors: list[str], root: Field, fans_out: bool) -> LevelMapping:
     dimensions = list(einsum.shape)
     temporal_order = level.temporal_order or dimensions
     spatial_order = level.spatial_order or dimensions
     along_x = None
     if level.split is not None and level.split < len(dimensions):
         along_x = tuple(reversed(spatial_order[: level.split]))
+    spatial = {d: f for d, f in level.spatial.items() if f != 1}
+    if not fans_out and not spatial:  # no spatial block here at all
+        spatial_order, along_x = [], None
     values = {
         "temporal": {d: f for d, f in level.temporal.items() if f != 1},
-        "spatial": {d: f for d, f in level.spatial.items() if f != 1},
+        "spatial": spatial,
         "temporal_order": tuple(reversed(temporal_order)),
         "spatial_order": tuple(reversed(spatial_order)),
         "spatial_x": along_x,
