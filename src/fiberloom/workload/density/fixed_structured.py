@@ -16,10 +16,10 @@ from fiberloom.workload.density._spec import Parameters
 
 
 class FixedStructuredDensity(DensityModel):
-    """A tile of n elements at density d holds ⌊n·d⌋ or ⌈n·d⌉ non-zeros, n·d on average (Sparseloop, MICRO'22, §5.3).
+    """A tile of n elements at density d holds ⌊n·d⌋ or ⌈n·d⌉ non-zeros, n·d on average (Sparseloop, MICRO'22).
 
     This is the density of ``N:M`` pruning for tiles of whole groups; inside a group it stays with the two nearest
-    whole numbers, whichever positions the group keeps. Shares are exact fractions: 0.1 of 30 is 3.
+    whole numbers, whichever positions the group keeps. Shares are exact fractions: 0.07 of 100 is 7.
 
     Args:
         shape: shape of the whole tensor.

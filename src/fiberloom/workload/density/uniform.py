@@ -18,7 +18,7 @@ from fiberloom.workload.density._spec import Parameters
 class UniformDensity(DensityModel):
     """⌈d·N⌉ non-zeros placed at random, without replacement, among the N elements: hypergeometric occupancy.
 
-    Source: Sparseloop, MICRO'22, §5.3 ("uniform"). The smallest occupancy of a tile of n elements is
+    Source: Sparseloop, MICRO'22 ("uniform"). The smallest occupancy of a tile of n elements is
     max(0, n − (N − r)): a tile larger than the number of zeros can't be empty.
 
     Args:
