@@ -161,7 +161,7 @@ def random_mapping(rng: random.Random, workload: Einsum, names: tuple[str, ...],
             spatial_x=along_x,
             keep=tuple(tensors) if i == 0 else tuple(t for t in tensors if rng.random() < 0.7),
             multicast={rng.choice(tensors): False} if features.multicast_off and choosy else {},
-            peer_links={rng.choice(tensors): True} if features.peer_links and spatial[i] and not choosy else {},
+            peer_links={rng.choice(tensors[:-1]): True} if features.peer_links and spatial[i] and not choosy else {},
         )
     return Mapping(levels=levels)
 

@@ -141,6 +141,22 @@ class TestDense:
         alone = simulate(workload, two_levels(buffers=3, multicast=False), mapping)
         assert counts(alone, "DRAM", "A") == (24, 0, 0)
 
+    def test_neighbours_pass_windows_on(self) -> None:
+        workload = Einsum.parse("Z[p] = I[p+r] * W[r]", {"p": 6, "r": 3})
+        mapping = Mapping(
+            levels={
+                "DRAM": LevelMapping(temporal={"p": 2}, spatial={"r": 3}, peer_links={"I": True}),
+                "Buffer": LevelMapping(temporal={"p": 3}),
+            }
+        )
+        # Step 0: windows 0..2, 1..3, 2..4; step 1: 3..5, 4..6, 5..7. Nobody held such a window before.
+        assert counts(simulate(workload, two_levels(buffers=3), mapping), "DRAM", "I") == (18, 0, 0)
+        by_element = Mapping(levels={"DRAM": LevelMapping(temporal={"p": 6}, spatial={"r": 3}, peer_links={"I": True})})
+        # Buffer r needs I[p+r]: what buffer r+1 was sent one step before. Only the last buffer reads anew.
+        result = simulate(workload, two_levels(buffers=3), by_element)
+        assert counts(result, "DRAM", "I") == (3 + 5, 0, 0)
+        assert counts(result, "Buffer", "I") == (6 + 10 / 3, 6, 0)
+
     def test_partial_sums_of_lanes_are_reduced_before_the_update(self) -> None:
         workload = Einsum.parse(GEMM, {"m": 4, "n": 3, "k": 2})
         mapping = Mapping(levels={"Buffer": LevelMapping(temporal={"m": 4, "n": 3}, spatial={"k": 2})})

@@ -7,6 +7,7 @@ expectations have to agree with their mean over random tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from fiberloom.simulate.features import Features
 from fiberloom.simulate.nest import Nest
 from fiberloom.simulate.schedule import boundaries
 from fiberloom.simulate.simulation import Simulation
-from fiberloom.workload.einsum import Einsum
+from fiberloom.workload.einsum import Einsum, Tensor
 
 __all__ = ["Simulation", "Simulator", "draw_tensor", "draw_tensors", "simulate"]
 
@@ -50,12 +51,7 @@ class Simulator:
         self._nest = nest = Nest.of(workload, architecture, mapping)
         self._features = Features.of(nest)
         for tensor in workload.tensors:
-            for level in range(nest.keepers(tensor.name)[0], nest.compute_cut):
-                if nest.peer_links(level, tensor.name):
-                    raise UnsupportedError(
-                        f"level '{architecture.levels[level].name}': the simulation does not know peer links "
-                        f"(asked for '{tensor.name}')"
-                    )
+            _check_peer_links(nest, self._features, tensor)
         self._walks = {}
         for tensor in workload.tensors:
             chain = boundaries(nest, tensor)
@@ -129,3 +125,16 @@ def simulate(
         UnsupportedError: for features that the simulation does not know.
     """
     return Simulator(workload, architecture, mapping, max_points=max_points).run(tensors, seed=seed)
+
+
+def _check_peer_links(nest: Nest, features: Features, tensor: Tensor) -> None:
+    """Peer links are simulated for inputs without sparse features."""
+    keepers = nest.keepers(tensor.name)
+    if not any(nest.peer_links(a, b, tensor.name) for a, b in pairwise(keepers)):
+        return
+    sparse = any((level, tensor.name) in (*features.formats, *features.safs) for level in keepers)
+    if tensor.is_output or sparse:
+        raise UnsupportedError(
+            f"the simulation does not know peer links of '{tensor.name}'",
+            hint="it knows those of inputs without formats, gating and skipping",
+        )

@@ -67,6 +67,7 @@ class KeptTensor:
     fills: Tally = field(default_factory=Tally)
     updates: Tally = field(default_factory=Tally)
     largest: float = 0.0
+    handed_on: float = 0.0
     eliminated_share: float = 0.0
 
 
@@ -114,7 +115,7 @@ def walk_tensor(
         for tally, words in ((at_parent.reads, down), (at_parent.updates, up if walk.tensor.is_output else None)):
             if words is None:
                 continue
-            dense = here.per_delivery(words)
+            dense = here.per_delivery(words) * ~here.passed_on
             seen = here.per_delivery(words & present) if parent_compressed else dense
             tally.dense += float(dense.sum())
             for which, what in ((alive, "actual"), (eliminated, fate)):
@@ -133,6 +134,10 @@ def walk_tensor(
             items = _items_of_tiles(nest, features, walk.tensor, here, nonzero)
             weights = dense * arrived / here.tiles.shape[1]
             at_child.fills.dense += float(dense.sum())
+            handed_on = float(dense[here.passed_on].sum())
+            at_child.handed_on = handed_on
+            at_child.reads.dense += handed_on
+            at_child.reads.add("actual", handed_on, None)
             at_child.fills.add(
                 "actual", float(seen[arrived].sum()), None if items is None else np.tensordot(weights, items, 1)
             )
@@ -244,7 +249,7 @@ def level_accounts(
                 dense_reads=reads.dense / instances,
                 dense_fills=fills.dense / instances,
                 dense_updates=updates.dense / instances,
-                temporal_reductions=reads.actual / instances if tensor.is_output else 0.0,
+                peer_words=tallies.handed_on / instances,
                 elimination_probability=tallies.eliminated_share,
             )
         accounts.append(

@@ -135,11 +135,16 @@ class Nest:
         storage = self.architecture.levels[level]
         return storage.multicast and self.mapping.at(storage.name).multicast.get(tensor, True)
 
-    def peer_links(self, level: int, tensor: str) -> bool:
-        """Whether the children of `level` pass tiles of `tensor` to their mesh neighbours."""
+    def peer_links(self, level: int, child: int, tensor: str) -> bool:
+        """Whether the children of `level` pass tiles of `tensor` on: they lie right below and hold it."""
         storage = self.architecture.levels[level]
         asked = self.mapping.at(storage.name).peer_links.get(tensor, storage.peer_links)
-        return asked and any(loop.spatial and loop.level == level for loop in self.loops)
+        return asked and child == level + 1 and child < self.compute_cut
+
+    def along_x(self, loop: Loop) -> bool:
+        """Whether a spatial loop runs along X."""
+        along_x = self.mapping.at(self.architecture.levels[loop.level].name).spatial_x
+        return along_x is None or loop.variable in along_x
 
 
 def outermost_first(variables: Iterable[str], order: tuple[str, ...]) -> list[str]:

@@ -36,6 +36,7 @@ class Boundary:
         tiles: elements of the whole tile held by the child, row-major within the tile, ``(D, tile size)``.
         receivers: children served, ``(D,)``.
         outer_delivery: the delivery of the boundary above that the parent's instance lives on, ``(D,)``.
+        passed_on: whether the receivers take the words from mesh neighbours instead of the parent, ``(D,)``.
     """
 
     tensor: str
@@ -48,6 +49,7 @@ class Boundary:
     tiles: Integers
     receivers: Integers
     outer_delivery: Integers
+    passed_on: NDArray[np.bool_]
 
     @property
     def deliveries(self) -> int:
@@ -106,6 +108,13 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
     _, example, delivery, receivers = np.unique(as_bytes, return_index=True, return_inverse=True, return_counts=True)
     delivery = delivery.ravel()
 
+    passed_on = np.zeros(len(example), dtype=bool)
+    if parent is not None and nest.peer_links(parent, child, tensor.name):
+        content = np.full((steps, instances), -1, dtype=np.int64)
+        content[when, who] = np.unique(sets, axis=0, return_inverse=True)[1].ravel()
+        linked = _neighbour_had_it(nest, parent, child, content)[when, who]
+        passed_on = np.bincount(delivery, weights=linked) == receivers
+
     delivery_at = np.zeros((steps, instances), dtype=np.int64)
     delivery_at[when, who] = delivery
     last_moved = np.maximum.accumulate(np.where(moved, np.arange(steps)[:, None], 0), axis=0)
@@ -130,6 +139,7 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
         tiles=tiles[example],
         receivers=receivers.astype(np.int64),
         outer_delivery=outer,
+        passed_on=passed_on,
     )
 
 
@@ -162,6 +172,33 @@ def _seen_before(keys: Integers, when: Integers, fetched: NDArray[np.bool_]) -> 
     seen = np.zeros(keys.shape, dtype=bool)
     seen[fetched] = times > times[first][inverse.ravel()]
     return seen
+
+
+def _neighbour_had_it(nest: Nest, parent: int, child: int, content: Integers) -> NDArray[np.bool_]:
+    """Which children are sent what one of their four mesh neighbours was sent one step earlier.
+
+    Neighbours hang on the same parent; X and Y count the iterations of the spatial loops along each.
+
+    Args:
+        content: a number per distinct set of words, −1 where nothing is sent, ``(steps, instances)``.
+    """
+    indices = nest.indices(child, spatial=True)
+    x = y = owner = np.zeros(nest.instances(child), dtype=np.int64)
+    for loop, index in indices.items():
+        if loop.level < parent:
+            owner = owner * loop.bound + index
+        elif nest.along_x(loop):
+            x = x * loop.bound + index
+        else:
+            y = y * loop.bound + index
+    at = {place: child for child, place in enumerate(zip(owner.tolist(), x.tolist(), y.tolist(), strict=True))}
+    had = np.zeros(content.shape, dtype=bool)
+    for (o, i, j), child_index in at.items():
+        for place in ((o, i + 1, j), (o, i - 1, j), (o, i, j + 1), (o, i, j - 1)):
+            if place in at:
+                before = content[:-1, at[place]]
+                had[1:, child_index] |= (content[1:, child_index] == before) & (before >= 0)
+    return had
 
 
 def _unshared_lanes(nest: Nest, tensor: str, parent: int | None, child: int) -> Integers:
