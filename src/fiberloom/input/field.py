@@ -154,7 +154,8 @@ class Field:
         if int(value) != value:
             raise self.wrong("a whole number")
         if (minimum is not None and value < minimum) or abs(value) > maximum:
-            raise self.wrong(f"a whole number from {minimum}" if minimum is not None else "a whole number of this size")
+            least = "" if minimum is None else f" from {minimum}"
+            raise self.wrong(f"a whole number{least} up to {maximum}" if value > maximum else f"a whole number{least}")
         return int(value)
 
     def boolean(self) -> bool:

@@ -22,6 +22,7 @@ from fiberloom.mapping.nest import Mapping as LoopNest
 from fiberloom.workload.einsum import Einsum
 
 VERSION = 1
+WIDEST_WORD = 1024  # bits, as `Tensor.word_bits`
 
 SECTIONS = ("fiberloom", "variables", "workload", "architecture", "mapping")
 WORKLOAD_FIELDS = ("name", "einsum", "shape", "constants", "word_bits", "density")
@@ -71,18 +72,17 @@ def _workload(section: Field) -> Einsum:
     constants = {k: v.integer() for k, v in fields["constants"].mapping().items()} if "constants" in fields else {}
     shape_field = fields["shape"].in_scope({**section.scope, **constants})
     shape = {k: v.integer(minimum=1) for k, v in shape_field.mapping().items()}
-    word_bits = (
-        {k: v.integer(minimum=1) for k, v in fields["word_bits"].mapping().items()} if "word_bits" in fields else {}
-    )
+    widths = fields["word_bits"].mapping() if "word_bits" in fields else {}
+    word_bits = {k: v.integer(minimum=1, maximum=WIDEST_WORD) for k, v in widths.items()}
     densities = {k: _density(v) for k, v in fields["density"].mapping().items()} if "density" in fields else {}
     name = fields["name"].text() if "name" in fields else "einsum"
     equation = fields["einsum"]
-    plain = Einsum.parse(equation.text(), shape, name=name, constants=constants, where=equation.where)
-    tensors = [tensor.name for tensor in plain.tensors]
+    bare = _parse(equation, shape, name, constants)
+    tensors = [tensor.name for tensor in bare.tensors]
     for variable in shape:
-        if not any(variable in tensor.variables for tensor in plain.tensors):
+        if not any(variable in tensor.variables for tensor in bare.tensors):
             place = shape_field.child(variable)
-            raise place.error(f"'{variable}' does not occur in the Einsum", nearest(variable, _used_variables(plain)))
+            raise place.error(f"'{variable}' does not occur in the Einsum", nearest(variable, _used_variables(bare)))
     for given, what in ((word_bits, "word_bits"), (densities, "density")):
         for tensor in given:
             if tensor not in tensors:
@@ -92,16 +92,16 @@ def _workload(section: Field) -> Einsum:
                     .error(f"'{tensor}' is not a tensor of the Einsum", nearest(tensor, tensors))
                 )
     for tensor, density in densities.items():
-        _check_density(tensor, density, plain, fields["density"].child(tensor))
-    return Einsum.parse(
-        equation.text(),
-        shape,
-        name=name,
-        constants=constants,
-        densities=densities,
-        word_bits=word_bits,
-        where=section.where,
-    )
+        _check_density(tensor, density, bare, fields["density"].child(tensor))
+    return _parse(equation, shape, name, constants, densities=densities, word_bits=word_bits)
+
+
+def _parse(equation: Field, shape: dict[str, int], name: str, constants: dict[str, int], **tensors: Any) -> Einsum:
+    try:
+        return Einsum.parse(equation.text(), shape, name=name, constants=constants, where=equation.where, **tensors)
+    except SpecError as error:
+        hint = error.hint or "write e.g. Z[m,n] = A[m,k] * B[k,n], with a bound in 'shape' for every variable"
+        raise SpecError(error.problem, where=error.where, hint=hint) from None
 
 
 def _used_variables(einsum: Einsum) -> list[str]:

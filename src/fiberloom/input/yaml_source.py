@@ -33,7 +33,6 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]+")
-_BASED = re.compile(r"0(?:x[0-9a-fA-F]+|o[0-7]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
@@ -314,10 +313,6 @@ def _resolve(text: str, refuse: Any) -> Any:
             return int(text)
         if _FLOAT.fullmatch(text):
             return float(text)
-        if _BASED.fullmatch(text):
-            if len(text) > MAX_DIGITS:
-                raise refuse(f"a number of {len(text)} digits", f"numbers have at most {MAX_DIGITS} digits")
-            return int(text, 0)
         if _INFINITE.fullmatch(text):
             return float("-inf" if first == "-" else "inf")
         if text in _NAN:
