@@ -1,6 +1,7 @@
 """fiberloom's own YAML."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +207,42 @@ def test_the_schema_has_no_dangling_references():
     definitions = json.loads(text)["$defs"]
     for reference in set(text.split('"#/$defs/')[1:]):
         assert reference.split('"')[0] in definitions
+
+
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "yaml.md"
+
+
+def documented_blocks():
+    return [block.split("```")[0] for block in DOCUMENTATION.read_text().split("```yaml\n")[1:]]
+
+
+def test_the_documented_example_is_a_legal_specification():
+    spec = parse(documented_blocks()[0])
+    spec.mapping.check(spec.workload, spec.architecture)
+    assert parse(dump(spec)).architecture == spec.architecture
+
+
+def test_the_documented_formats_are_read():
+    example = """\
+fiberloom: 1
+workload: {einsum: "Z[m] = A[m,k] * B[k] * C[k] * D[k] * E[m,k] * F[k]", shape: {m: 2, k: 2}}
+architecture:
+  levels:
+  - name: DRAM
+"""
+    formats = "".join(f"    {line}\n" for line in documented_blocks()[1].splitlines())
+    found = parse(example + formats + "  compute: {name: MAC}\n").architecture.level("DRAM").formats
+    assert {name: "-".join(rank.format for rank in f.ranks) for name, f in found.items()} == {
+        "A": "UOP-CP",
+        "B": "UOP-UOP-CP",
+        "C": "CP",
+        "D": "B",
+        "E": "UOP-CP",
+        "F": "UOP-CP",
+    }
+
+
+def test_the_documented_features_are_read():
+    for line in documented_blocks()[2].splitlines():
+        text = f"fiberloom: 1\narchitecture:\n  levels:\n  - name: L\n    {line}\n  compute: {{name: MAC}}\n"
+        assert parse(text).architecture.level("L").optimizations

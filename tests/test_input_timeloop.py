@@ -287,6 +287,8 @@ mapping:
     assert spec.architecture.level("Buffer").word_bits == 8
     assert spec.mapping.at("inter_PE_spatial").spatial == {"M": 4, "K": 2}
     assert spec.mapping.at("inter_PE_spatial").spatial_x == ("M",)
+    assert spec.mapping.at("inter_PE_spatial").keep == ()
+    assert spec.mapping.at("Buffer").keep == ("A", "B", "Z")
     assert str(spec.architecture.level("Buffer").optimizations[0]) == "gating B ← A"
     spec.mapping.check(spec.workload, spec.architecture)
 

@@ -124,7 +124,7 @@ def _architecture(architecture: Architecture) -> dict[str, Any]:
 def _component(component: Component, model: type[Component]) -> dict[str, Any]:
     """The fields that differ from their defaults, short notations for the mesh and for tables."""
     section: dict[str, Any] = {"name": component.name, "component": component.component.value}
-    if model is Compute:
+    if component.component is model.model_fields["component"].default and model is Compute:
         del section["component"]
     if component.mesh_x is not None and component.mesh_y is not None:
         section["mesh"] = f"{component.mesh_x}x{component.mesh_y}"

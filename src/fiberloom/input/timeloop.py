@@ -105,6 +105,8 @@ def read_timeloop(
             architecture = apply_sparse_optimizations(
                 architecture, einsum, optimizations, underscore_flattening=dialect == "timeloop-0.4", warnings=warnings
             )
+        elif optimizations:
+            warnings.append(f"{optimizations[0][1].where}: sparse optimizations are ignored without a problem")
         if "mapping" in sections and sections["mapping"].value is not None:
             if einsum is None:
                 raise sections["mapping"].error("a mapping without a problem", "give the file with 'problem:' too")

@@ -165,8 +165,12 @@ class Attributes:
         both = self.bandwidth("bandwidth")
         metadata_width = self.integer("metadata_width", "metadata_width_bits") or None
         metadata_depth = self.integer("metadata_depth", "metadata_depth")
-        if metadata_depth is None and depth is not None and component is not ComponentClass.DRAM:
-            metadata_depth = 0  # a sized store has room for metadata only where it is given
+        if (
+            depth is None
+        ):  # a store without a size is not checked at all, one with a size has the metadata room it states
+            metadata_depth = None
+        elif metadata_depth is None and component is not ComponentClass.DRAM:
+            metadata_depth = 0
         decompress, compress = self.boolean("decompression", False), self.boolean("compression", False)
         return {
             "component": component,

@@ -58,7 +58,10 @@ def read_mapping(
     """
     names = [level.name for level in architecture.levels]
     tensors = [t.name for t in einsum.tensors]
-    levels = {name: _Level() for name in names}
+    levels = {
+        level.name: _Level(bypassed=set() if level.keep is None else set(tensors) - set(level.keep))
+        for level in architecture.levels
+    }
     directives = root.mapping().get("nodes", root) if root.is_mapping else root
     streamed = False
     whole: dict[str, Field] = {}
