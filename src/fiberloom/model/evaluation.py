@@ -50,7 +50,10 @@ class TensorAccount:
         tile_words: dense words of the tile.
         occupied_words: words that the tile is given room for (largest occupancy when compressed).
         instances: average number of instances at work.
-        energy_pj: pJ by action: ``read``, ``fill``, ``update``, ``metadata_read``, ….
+        energy_by_action_pj: pJ by action: ``read``, ``fill``, ``update``, ``metadata_read``, ….
+        dense_reads, dense_fills, dense_updates: words if nothing were sparse.
+        peer_words: words that an instance passes on to its mesh neighbours.
+        elimination_probability: share of the level's traffic below it that gating and skipping remove.
     """
 
     tensor: str
@@ -67,7 +70,7 @@ class TensorAccount:
     dense_reads: float = 0.0
     dense_fills: float = 0.0
     dense_updates: float = 0.0
-    temporal_reductions: float = 0.0
+    peer_words: float = 0.0
     elimination_probability: float = 0.0
 
     @property

@@ -1,0 +1,356 @@
+"""Step 1, dense traffic: how many words every level reads, is filled with and is updated with.
+
+All counts are closed forms over the loop nest. For a tile that is fetched again and again while the loops above it turn,
+only the *transition* matters: which loop stepped (all loops inside it fell back to their start). Transition ``j`` happens
+``(n_j − 1) · Π n_i`` times, ``i`` over the loops outside ``j``, and moves the tile by a fixed vector; what the tile shares
+with its predecessor is then a product of overlaps of intervals. This is exact for perfect factors (docs/model.md,
+*Dense traffic*), linear in the number of loops, and needs no enumeration of iterations.
+
+Everything here is compiled; arrays are views into `Lowered` and `Work` (see `fiberloom.model.lower`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.peer import peer_links
+from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves, overlap, transition_deltas
+
+@njit(**OPTIONS)
+def build_nest(p, m, w):
+    """Write the complete loop nest, innermost first, into `w` and the extents below every level.
+
+    Returns the number of loops. `w.extent[l]` are the iterations of each variable inside and at level `l` (``l = 0`` is
+    compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops below level `l`'s temporal loops.
+    """
+    D, L = p.variables, p.levels
+    n = 0
+    for d in range(D):
+        w.extent[0, d] = 1
+    for level in range(L):
+        for d in range(D):
+            w.spatial_extent[level, d] = w.extent[level, d]
+        fan = 1
+        if p.has_fanout[level]:
+            for i in range(D):
+                d = m.spatial_order[level, i]
+                f = m.spatial[level, d]
+                w.loop_variable[n] = d
+                w.loop_bound[n] = f
+                w.loop_level[n] = level
+                w.loop_axis[n] = 1 if i < m.split[level] else 2
+                w.spatial_extent[level, d] *= f
+                fan *= f
+                n += 1
+        w.fanout[level] = fan
+        for d in range(D):
+            w.extent[level + 1, d] = w.spatial_extent[level, d]
+        for i in range(D):
+            d = m.temporal_order[level, i]
+            f = m.temporal[level, d]
+            w.loop_variable[n] = d
+            w.loop_bound[n] = f
+            w.loop_level[n] = level
+            w.loop_axis[n] = 0
+            w.extent[level + 1, d] *= f
+            n += 1
+    # instances in use of each level: product of the fan-outs above it
+    used = 1
+    for level in range(L - 1, -1, -1):
+        w.used_instances[level + 1] = used
+        used *= w.fanout[level]
+    w.used_instances[0] = used
+    return n
+
+
+@njit(**OPTIONS)
+def tile_size(p, t, extent):
+    """Elements of tensor `t` touched by `extent` iterations of each variable."""
+    size = 1
+    for r in range(p.rank_count[t]):
+        length = 1
+        for d in range(p.variables):
+            c = p.coefficient[t, r, d]
+            if c != 0:
+                length += abs(c) * (extent[d] - 1)
+        size *= length
+    return size
+
+
+@njit(**OPTIONS)
+def _distinct_offsets(p, t, w, first_level, last_level, n_loops):
+    """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
+    simple = p.is_simple[t]
+    total = 1
+    if simple:
+        for i in range(n_loops):
+            if w.loop_axis[i] != 0 and first_level <= w.loop_level[i] <= last_level and p.is_relevant[t, w.loop_variable[i]]:
+                total *= w.loop_bound[i]
+        return total
+    # Positions are sums of steps; gather (bound, step per rank) of the relevant spatial loops.
+    D = p.variables
+    count = 0
+    for d in range(D):
+        w.running[d] = w.extent[first_level, d]
+    for i in range(n_loops):
+        level = w.loop_level[i]
+        if level < first_level:
+            continue
+        if level > last_level:
+            break
+        d, b = w.loop_variable[i], w.loop_bound[i]
+        if b > 1:
+            if w.loop_axis[i] != 0 and p.is_relevant[t, d]:
+                w.offset_bound[count] = b
+                for r in range(p.rank_count[t]):
+                    w.offset_step[count, r] = p.coefficient[t, r, d] * w.running[d]
+                count += 1
+            w.running[d] *= b
+    if p.is_separable[t]:
+        for r in range(p.rank_count[t]):
+            loops = 0
+            first = second = -1
+            for k in range(count):
+                if w.offset_step[k, r] != 0:
+                    loops += 1
+                    if first < 0:
+                        first = k
+                    else:
+                        second = k
+            if loops == 1:
+                total *= w.offset_bound[first]
+            elif loops == 2:
+                a, b = abs(w.offset_step[first, r]), abs(w.offset_step[second, r])
+                n, m = w.offset_bound[first], w.offset_bound[second]
+                x, y = a, b
+                while y:
+                    x, y = y, x % y
+                total *= n * m - max(0, n - b // x) * max(0, m - a // x)
+            elif loops > 2:
+                total *= _count_sums(p, w, count, r, 1)
+        return total
+    if count == 0:
+        return 1
+    return _count_sums(p, w, count, -1, p.rank_count[t])
+
+
+@njit(**OPTIONS)
+def _count_sums(p, w, count, rank, ranks):
+    """Distinct sums of steps over all index tuples, for one rank (or for all ranks together when `rank` is −1)."""
+    points = 1
+    for k in range(count):
+        points *= w.offset_bound[k]
+    sums = np.zeros(points, np.int64)
+    for i in range(points):
+        rest = i
+        key = np.int64(0)
+        for k in range(count):
+            index = rest % w.offset_bound[k]
+            rest //= w.offset_bound[k]
+            if rank >= 0:
+                if w.offset_step[k, rank] != 0:
+                    key += abs(w.offset_step[k, rank]) * index
+            else:
+                for r in range(ranks):
+                    key += w.offset_step[k, r] * index * p.radix[r]
+        sums[i] = key
+    sums.sort()
+    distinct = 1
+    for i in range(1, points):
+        if sums[i] != sums[i - 1]:
+            distinct += 1
+    return distinct
+
+
+@njit(**OPTIONS)
+def _simple_fetches(p, t, w, level, n_loops):
+    """Times a tile of a tensor without overlapping windows is fetched: all turns but the innermost irrelevant run."""
+    fetches = 1
+    met = False
+    for i in range(n_loops):
+        at = w.loop_level[i]
+        if at < level or w.loop_axis[i] != 0:
+            continue
+        b = w.loop_bound[i]
+        if b == 1:
+            continue
+        if met:
+            fetches *= b
+        elif p.is_relevant[t, w.loop_variable[i]]:
+            met = True
+            fetches *= b
+    return fetches
+
+
+@njit(**OPTIONS)
+def fetched_per_child(p, t, w, level, n_loops):
+    """Words that one child below `level`'s fan-out is sent over the whole run.
+
+    Also leaves the transitions in `w` for the peer-link analysis; returns (words, number of transitions or −1).
+    """
+    if level == 0:  # compute: no residency, one element each step
+        turns = 1
+        for i in range(n_loops):
+            if w.loop_axis[i] == 0:
+                turns *= w.loop_bound[i]
+        return turns, -1
+    whole = w.tile[level - 1, t]
+    if p.is_simple[t]:
+        return whole * _simple_fetches(p, t, w, level, n_loops), -1
+    extent = w.extent[level]
+    for r in range(p.rank_count[t]):
+        length = 1
+        for d in range(p.variables):
+            length += abs(p.coefficient[t, r, d]) * (extent[d] - 1)
+        w.lengths[r] = length
+    turns = gather_transitions(p, t, w, level, n_loops)
+    moves(p, t, w, turns)
+    transition_deltas(p, t, w, turns, whole)
+    words = whole
+    outer = 1
+    for j in range(turns - 1, -1, -1):
+        words += w.turn_delta[j] * (w.turn_bound[j] - 1) * outer
+        outer *= w.turn_bound[j]
+    return words, turns
+
+
+@njit(**OPTIONS)
+def _distinct_elements(p, t, w, level, n_loops):
+    """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
+    whole = w.tile[level, t]
+    if p.is_simple[t]:
+        total = whole
+        for i in range(n_loops):
+            if w.loop_axis[i] == 0 and w.loop_level[i] > level and p.is_relevant[t, w.loop_variable[i]]:
+                total *= w.loop_bound[i]
+        return total
+    turns = gather_transitions(p, t, w, level + 1, n_loops) if level + 1 < p.levels else 0
+    extent = w.extent[level + 1]
+    total = 1
+    for r in range(p.rank_count[t]):
+        length = 1
+        for d in range(p.variables):
+            length += abs(p.coefficient[t, r, d]) * (extent[d] - 1)
+        points = 1
+        for j in range(turns):
+            if w.turn_step[j, r] != 0:
+                points *= w.turn_bound[j]
+        starts = np.zeros(points, np.int64)
+        for i in range(points):
+            rest = i
+            key = np.int64(0)
+            for j in range(turns):
+                if w.turn_step[j, r] != 0:
+                    key += abs(w.turn_step[j, r]) * (rest % w.turn_bound[j])
+                    rest //= w.turn_bound[j]
+            starts[i] = key
+        starts.sort()
+        covered = length
+        for i in range(1, points):
+            covered += min(length, starts[i] - starts[i - 1])
+        total *= covered
+    return total
+
+
+@njit(**OPTIONS)
+def dense_traffic(p, m, w):
+    """Fill `w.dense[level, tensor] = (reads, fills, updates)` per instance and the temporal steps. Returns the loops."""
+    L, T = p.levels, p.tensors
+    n_loops = build_nest(p, m, w)
+    exact = p.delta_rule == DELTA_EXACT
+    for level in range(L):
+        for t in range(T):
+            w.tile[level, t] = tile_size(p, t, w.extent[level + 1])
+    for t in range(T):
+        is_output = t == p.output
+        # every boundary as if all levels kept the tensor
+        for level in range(L):
+            words, turns = fetched_per_child(p, t, w, level, n_loops)
+            distinct = _distinct_offsets(p, t, w, level, level, n_loops) if m.multicast[level, t] else w.fanout[level]
+            w.share[level] = words
+            w.content[level] = words * distinct
+            w.link[level] = 0
+            if m.peer_links[level, t] and w.fanout[level] > 1 and (level > 0 or not exact):
+                saved, linked = peer_links(p, t, w, level, turns, n_loops)
+                w.content[level] -= saved
+                w.link[level] = linked
+                w.share[level] -= linked / w.fanout[level]
+        # share of the output that one instance of each level handles
+        outermost = L - 1
+        while outermost > 0 and not m.keep[outermost, t]:
+            outermost -= 1
+        if is_output:
+            w.partition[L - 1] = w.tile[L - 1, t]
+            for level in range(L - 2, -1, -1):
+                spread = tile_size(p, t, w.spatial_extent[level + 1]) if w.fanout[level + 1] > 1 else w.tile[level, t]
+                w.partition[level] = np.floor(w.partition[level + 1] * w.tile[level, t] / spread)
+            if exact:
+                for level in range(L):
+                    w.partition[level] = _distinct_elements(p, t, w, level, n_loops)
+        # bypass: an unkept level's demand falls on the next keeper outside it
+        pending_share = 0.0
+        pending_distinct = 0.0
+        pending = -1.0  # words per child demanded from below an unkept level
+        lowest = 0  # innermost level of the run of fan-outs that the pending demand has crossed
+        child = -1  # nearest keeper inside
+        for level in range(L):
+            if pending >= 0:
+                if exact:
+                    spread = float(_distinct_offsets(p, t, w, lowest, level, n_loops)) if m.multicast[level, t] else 0.0
+                    if not m.multicast[level, t]:
+                        spread = pending_distinct * w.fanout[level]
+                    content = pending_share * spread
+                    pending_distinct = spread
+                else:
+                    offered = w.share[level] * w.fanout[level]
+                    factor = pending * w.fanout[level] / offered if offered > 0 else 0.0
+                    content = w.content[level] * factor
+                w.link[level] = 0.0  # links between children that keep nothing are pointless
+            else:
+                content = w.content[level]
+                pending_share = w.share[level]
+                pending_distinct = content / pending_share if pending_share > 0 else 0.0
+                lowest = level
+            if not m.keep[level, t]:
+                pending = content
+                for a in range(3):
+                    w.dense[level, t, a] = 0
+                w.tile[level, t] = 0
+                continue
+            pending = -1.0
+            peer = 0.0
+            if level < outermost and w.link[level + 1] > 0:
+                # words passed on between the children of the level outside, per child (the reference tool divides by all
+                # instances of the child level instead)
+                peer = w.link[level + 1] / w.fanout[level + 1] if exact else w.link[level + 1] // w.used_instances[level + 1]
+            share = w.share[level + 1] if level < outermost else 0.0
+            if is_output:
+                first = w.partition[level]
+                if exact and child >= 0:
+                    first = w.partition[child] * pending_distinct
+                w.dense[level, t, 0] = round(content + peer - first)
+                w.dense[level, t, 2] = round(content)
+                if level == outermost:
+                    w.dense[level, t, 1] = 0
+                elif p.first_visit_fills:
+                    w.dense[level, t, 1] = np.floor(share + peer)
+                else:
+                    w.dense[level, t, 1] = round(share + peer - w.partition[level])
+            else:
+                w.dense[level, t, 0] = round(content + peer)
+                w.dense[level, t, 1] = np.floor(share + peer)
+                w.dense[level, t, 2] = 0
+            w.peer[level, t] = peer
+            child = level
+        for level in range(outermost + 1, L):
+            w.tile[level, t] = 0
+            for a in range(3):
+                w.dense[level, t, a] = 0
+    steps = 1
+    for i in range(n_loops):
+        if w.loop_axis[i] == 0:
+            steps *= w.loop_bound[i]
+    w.steps = steps
+    return n_loops
