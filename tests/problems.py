@@ -24,6 +24,8 @@ from fiberloom.architecture.sparse import (
 from fiberloom.mapping.nest import LevelMapping, Mapping
 from fiberloom.workload.einsum import Einsum, Tensor
 
+_COMPRESSED = (Format.CP, Format.RLE, Format.B)
+_UNCOMPRESSED = (Format.UOP, Format.UOP, Format.UB, Format.U)
 LEVEL_NAMES = ("DRAM", "Global", "Local", "Register")
 
 
@@ -187,6 +189,8 @@ def _fitting_architecture(
                 instances=mesh_x * mesh_y,
                 mesh_x=mesh_x,
                 block_words=1,
+                energy_pj={"read": 1.0, "write": 1.0},
+                area_um2=0.0,
                 formats=formats[i],
                 optimizations=safs[i],
                 # Keeps are stated by the mapping; an architecture's default must then not matter.
@@ -201,6 +205,8 @@ def _fitting_architecture(
         name="MAC",
         instances=mesh_x * mesh_y,
         mesh_x=mesh_x,
+        energy_pj={"compute": 1.0},
+        area_um2=0.0,
         gating=features.sparse and rng.random() < 0.4,
         skipping=features.sparse and rng.random() < 0.4,
     )
@@ -210,36 +216,36 @@ def _fitting_architecture(
 def _random_formats(
     rng: random.Random, workload: Einsum, mapping: Mapping, names: tuple[str, ...]
 ) -> list[dict[str, TensorFormat]]:
-    """One fibertree per tensor; each level that compresses its tile uses the ranks of the loops inside the level."""
+    """Formats from the innermost level outwards: ranks for a level's own loops around those of the tiles inside it."""
     result: list[dict[str, TensorFormat]] = [{} for _ in names]
     for tensor in workload.tensors:
         if windows_overlap(tensor) or rng.random() < 0.3:
             continue
-        loops_inside = [
-            sum(
+        inside: list[RankFormat] = []  # ranks of the tile of the next keeper inside; none while it is one element
+        own = 0
+        inner_to_outer = rng.random() < 0.3
+        for i, name in reversed(list(enumerate(names))):
+            here = mapping.at(name)
+            own += sum(
                 factor > 1
-                for name in names[i:]
-                for factors in (mapping.at(name).temporal, mapping.at(name).spatial)
+                for factors in (here.temporal, here.spatial)
                 for variable, factor in factors.items()
                 if variable in tensor.variables
             )
-            for i in range(len(names))
-        ]
-        ranks = max(1, loops_inside[0])
-        uncompressed = rng.randint(0, ranks - 1)
-        tree = [
-            RankFormat(format=rng.choice([Format.UOP, Format.UOP, Format.UB, Format.U]))
-            if i < uncompressed
-            else RankFormat(format=rng.choice([Format.CP, Format.RLE, Format.B]))
-            for i in range(ranks)
-        ]
-        inner_to_outer = rng.random() < 0.3
-        for i, name in enumerate(names):
-            keep = mapping.at(name).keep
-            if (keep is None or tensor.name in keep) and rng.random() < 0.7:
-                result[i][tensor.name] = TensorFormat(
-                    ranks=tuple(tree[-max(1, loops_inside[i]) :]), inner_to_outer=inner_to_outer
-                )
+            if tensor.name not in (here.keep or ()):
+                continue
+            if rng.random() < 0.7:
+                count = own if inside else max(1, own)
+                outside = rng.randint(0, count) if inside else rng.randint(0, count - 1)
+                if inside and not inside[0].format.compressed:
+                    outside = count
+                ranks = [RankFormat(format=rng.choice(_UNCOMPRESSED)) for _ in range(outside)]
+                ranks += [RankFormat(format=rng.choice(_COMPRESSED)) for _ in range(count - outside)]
+                result[i][tensor.name] = TensorFormat(ranks=tuple(ranks + inside), inner_to_outer=inner_to_outer)
+                inside = ranks + inside if inside or own else []
+            elif inside or own:
+                inside = [RankFormat(format=rng.choice(_COMPRESSED))]  # whole, if a level outside compresses it
+            own = 0
     return result
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fiberloom.model import evaluate
+from fiberloom.model.evaluate import evaluate
 from fiberloom.model.evaluation import ACTIONS
 from fiberloom.simulate import simulate
 from problems import Features, Problem, random_problem

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from fiberloom.model import evaluate
+from fiberloom.model.evaluate import evaluate
 from fiberloom.model.evaluation import ACTIONS, Evaluation
 from fiberloom.simulate import Simulation, Simulator
 from problems import Features, Problem, random_problem
@@ -22,7 +22,6 @@ def totals(answer: Evaluation | Simulation, kept: dict[str, list[str]]) -> dict[
     """All counts over all instances, by name; `kept` lists the tensors of each level."""
     compute = answer.compute
     counts = {f"compute {fate}": getattr(compute, fate) for fate in (*FATES, "eliminated")}
-    counts["compute cycles"] = compute.cycles
     for level, tensors in kept.items():
         for tensor in tensors:
             account = answer.level(level).tensors[tensor]

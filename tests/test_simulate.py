@@ -233,8 +233,19 @@ class TestSparse:
     def test_more_loops_than_ranks_are_refused(self) -> None:
         workload = Einsum.parse("Z[i] = A[i,k] * B[k]", {"i": 3, "k": 4})
         mapping = Mapping(levels={"Buffer": LevelMapping(temporal={"i": 3, "k": 4})})
-        with pytest.raises(MappingError, match="2 loops, its format 1 ranks"):
-            simulate(workload, two_levels(outer_formats={"A": fmt("CP")}), mapping)
+        with pytest.raises(MappingError, match="2 loops and 1 ranks"):
+            simulate(workload, two_levels(inner_formats={"A": fmt("CP")}), mapping)
+
+    def test_a_compressed_tile_is_kept_in_the_pieces_its_child_will_hold(self) -> None:
+        workload = Einsum.parse("Z[i] = A[i,k] * B[k]", {"i": 3, "k": 4})
+        mapping = Mapping(
+            levels={"DRAM": LevelMapping(temporal={"i": 3, "k": 2}), "Buffer": LevelMapping(temporal={"k": 2})}
+        )
+        a = np.array([[1, 0, 0, 2], [0, 0, 0, 0], [0, 3, 0, 0]])
+        # Loops of the level, outermost first: k (pairs of columns), i; then the piece of two elements as one rank.
+        dram = fmt("UOP", "CP", "B")
+        result = simulate(workload, two_levels(outer_formats={"A": dram}), mapping, {"A": a})
+        assert result.level("DRAM").tensors["A"].metadata_reads.actual == ((2 * 3, 0), (3, 3), (0, 3))
 
     def test_a_tile_of_zeros_is_not_sent_by_a_parent_that_knows(self) -> None:
         workload = Einsum.parse("Z[i] = A[i,k] * B[k]", {"i": 3, "k": 4})

@@ -109,37 +109,39 @@ def walk_tensor(
 
         # Words that cross, as the parent and as the child see them: all, or the non-zero ones where compressed.
         present = nonzero[here.words]
-        down = here.word_revisited if walk.tensor.is_output else np.ones(len(here.words), dtype=bool)
+        again = here.word_revisited if walk.tensor.is_output else np.ones(len(here.words), dtype=bool)
+        read = here.word_accumulated if walk.tensor.is_output else again
         up = np.ones(len(here.words), dtype=bool)
         tile_words = above.tiles.shape[1]
-        for tally, words in ((at_parent.reads, down), (at_parent.updates, up if walk.tensor.is_output else None)):
+        for tally, words in ((at_parent.reads, read), (at_parent.updates, up if walk.tensor.is_output else None)):
             if words is None:
                 continue
             dense = here.per_delivery(words) * ~here.passed_on
             seen = here.per_delivery(words & present) if parent_compressed else dense
             tally.dense += float(dense.sum())
             for which, what in ((alive, "actual"), (eliminated, fate)):
-                weights = np.bincount(
-                    here.outer_delivery, weights=dense * which / tile_words, minlength=above.deliveries
-                )
-                tally.add(what, float(seen[which].sum()), None if items is None else np.tensordot(weights, items, 1))
+                weights = np.bincount(here.outer_delivery, weights=dense * which, minlength=above.deliveries)
+                metadata = None if items is None else np.tensordot(weights, items, 1) / tile_words
+                tally.add(what, float(seen[which].sum()), metadata)
 
         # A tile of zeros is not sent by a parent that knows its non-zeros.
         arrived = alive
         if at_child is not None:
             if parent_compressed:
                 arrived = alive & nonzero[here.tiles].any(axis=1)
-            dense = here.per_delivery(down) * here.receivers
-            seen = here.per_delivery(down & present) * here.receivers if child_compressed else dense
+            dense = here.per_delivery(again) * here.receivers
+            seen = here.per_delivery(again & present) * here.receivers if child_compressed else dense
             items = _items_of_tiles(nest, features, walk.tensor, here, nonzero)
-            weights = dense * arrived / here.tiles.shape[1]
+            weights = dense * arrived
             at_child.fills.dense += float(dense.sum())
             handed_on = float(dense[here.passed_on].sum())
             at_child.handed_on = handed_on
             at_child.reads.dense += handed_on
             at_child.reads.add("actual", handed_on, None)
             at_child.fills.add(
-                "actual", float(seen[arrived].sum()), None if items is None else np.tensordot(weights, items, 1)
+                "actual",
+                float(seen[arrived].sum()),
+                None if items is None else np.tensordot(weights, items, 1) / here.tiles.shape[1],
             )
             at_child.largest = _largest(features, here, nonzero)
         dropped = dropped[here.outer_delivery] | empty
@@ -270,10 +272,9 @@ def _items_of_tiles(
     nest: Nest, features: Features, tensor: Tensor, boundary: Boundary, nonzero: Booleans
 ) -> Floats | None:
     """Metadata of the tile behind each delivery, ``(deliveries, ranks, 2)``; None where the child keeps none."""
-    format_ = features.formats.get((boundary.child, tensor.name))
-    if format_ is None:
+    if (boundary.child, tensor.name) not in features.formats:
         return None
-    return Fibertree.of(nest, tensor, boundary.child, format_).items(boundary.tiles[:, 0], nonzero)
+    return Fibertree.of(nest, tensor, boundary.child, features.formats).items(boundary.tiles[:, 0], nonzero)
 
 
 def _largest(features: Features, boundary: Boundary, nonzero: Booleans) -> float:

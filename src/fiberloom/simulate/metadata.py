@@ -7,7 +7,9 @@ from a rank to the next; those of the innermost rank are the data itself.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,41 +39,38 @@ class Fibertree:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, nest: Nest, tensor: Tensor, level: int, format_: TensorFormat) -> Fibertree:
-        """Assign the loops that move through a tile of `tensor` at `level` to the ranks of its format.
+    def of(cls, nest: Nest, tensor: Tensor, level: int, formats: Mapping[tuple[int, str], TensorFormat]) -> Fibertree:
+        """Assign the loops that move through a tile of `tensor` at `level` to the ranks of its format there.
+
+        Args:
+            formats: formats with metadata by (level, tensor).
 
         Raises:
             UnsupportedError: where the tile is not a product of its loops (overlapping windows, strides), or an
                 uncompressed format would fold loops of inner levels.
             MappingError: with more loops than ranks.
         """
-        inside = [loop for loop in nest.loops if loop.level >= level]
-        relevant = [loop for loop in inside if loop.variable in tensor.variables]
-        name = nest.architecture.levels[level].name
-        varying = [[t for t in rank if any(lp.variable == t.variable for lp in inside)] for rank in tensor.ranks]
-        if any(len(terms) > 1 or any(abs(t.coefficient) != 1 for t in terms) for terms in varying) or sum(
-            map(len, varying)
-        ) != len({lp.variable for lp in relevant}):
+        format_ = formats[level, tensor.name]
+        relevant = [loop for loop in nest.loops if loop.level >= level and loop.variable in tensor.variables]
+        varying = [[t for t in rank if any(lp.variable == t.variable for lp in relevant)] for rank in tensor.ranks]
+        terms = [term for rank in varying for term in rank]
+        overlapping = any(len(rank) > 1 for rank in varying) or any(abs(term.coefficient) != 1 for term in terms)
+        if overlapping or len(terms) != len({loop.variable for loop in relevant}):
+            name = nest.architecture.levels[level].name
             raise UnsupportedError(f"level '{name}': no metadata of '{tensor}', whose tiles overlap or have holes")
-        if not format_.compressed:
-            child = next((k for k in nest.keepers(tensor.name) if k > level), nest.compute_cut)
-            if any(loop.level >= child for loop in relevant):
-                raise UnsupportedError(
-                    f"level '{name}': the simulation does not fold inner loops into the uncompressed format "
-                    f"of '{tensor.name}'"
-                )
-        groups = _assign(relevant, format_, name, tensor.name)
+        groups = loops_of_ranks(nest, tensor, level, formats)
         start = len(groups) - 1 if format_.inner_to_outer else 0
+        fibres = tuple(math.prod(loop.bound for loop in group) for group in groups)
         shape = nest.workload.tensor_shape(tensor.name)
-        stride_of = {t.variable: math.prod(shape[r + 1 :]) for r, terms in enumerate(varying) for t in terms}
+        stride_of = {t.variable: math.prod(shape[r + 1 :]) for r, rank in enumerate(varying) for t in rank}
         offsets = np.zeros(1, dtype=np.int64)
-        for loop in relevant:
+        for loop in itertools.chain.from_iterable(groups):
             step = loop.stride * stride_of[loop.variable]
             offsets = (offsets[:, None] + step * np.arange(loop.bound)[None, :]).ravel()
         return cls(
             ranks=format_.ranks,
-            fibres=tuple(math.prod(loop.bound for loop in group) for group in groups),
-            present=tuple(bool(group) or i == start for i, group in enumerate(groups)),
+            fibres=fibres,
+            present=tuple(length > 1 or i == start for i, length in enumerate(fibres)),
             offsets=offsets,
         )
 
@@ -119,11 +118,42 @@ def _rank_items(
     return np.stack(pair, axis=1)
 
 
-def _assign(loops: list[Loop], format_: TensorFormat, level: str, tensor: str) -> list[list[Loop]]:
-    """Loops of each rank, both outermost first."""
-    inward = not format_.inner_to_outer
-    ranks = list(format_.ranks) if inward else list(reversed(format_.ranks))
-    left = list(loops) if inward else list(reversed(loops))
+def loops_of_ranks(
+    nest: Nest, tensor: Tensor, level: int, formats: Mapping[tuple[int, str], TensorFormat]
+) -> list[list[Loop]]:
+    """Loops of each rank of `tensor` at `level`, both outermost first.
+
+    Without a format, the whole tile is one rank. A compressed tile is kept in the pieces that its child will hold: the
+    child's ranks are its innermost ones, the loops of this level (and of bypassed levels inside) make the others.
+    """
+    name = nest.architecture.levels[level].name
+    child = next((k for k in nest.keepers(tensor.name) if k > level), nest.compute_cut)
+    loops = [loop for loop in nest.loops if loop.level >= level and loop.variable in tensor.variables]
+    own, inner = [lp for lp in loops if lp.level < child], [lp for lp in loops if lp.level >= child]
+    format_ = formats.get((level, tensor.name))
+    if format_ is None:
+        return [loops]
+    if inner and not format_.compressed:
+        raise UnsupportedError(
+            f"level '{name}': the simulation does not fold inner loops into the uncompressed format of '{tensor.name}'"
+        )
+    of_child = loops_of_ranks(nest, tensor, child, formats) if inner else []
+    left = len(format_.ranks) - len(of_child)
+    if left < 0:
+        raise MappingError(
+            f"level '{name}': the format of '{tensor.name}' has {len(format_.ranks)} ranks, inside {len(of_child)}",
+            hint="a compressed tile is kept in the pieces that its child will hold",
+        )
+    return (
+        _assign(own, list(format_.ranks[:left]), format_.inner_to_outer, f"level '{name}': '{tensor.name}'") + of_child
+    )
+
+
+def _assign(own: list[Loop], ranks: list[RankFormat], inner_to_outer: bool, place: str) -> list[list[Loop]]:
+    """Match loops to ranks, one each, or all that follow each other and share a rank by its variables."""
+    left = list(own)
+    if inner_to_outer:
+        ranks, left = ranks[::-1], left[::-1]
     groups: list[list[Loop]] = []
     for rank in ranks:
         group: list[Loop] = []
@@ -132,7 +162,7 @@ def _assign(loops: list[Loop], format_: TensorFormat, level: str, tensor: str) -
         groups.append(group)
     if left:
         raise MappingError(
-            f"level '{level}': the tile of '{tensor}' has {len(loops)} loops, its format {len(ranks)} ranks",
+            f"{place} has {len(own)} loops and {len(ranks)} ranks left for them",
             hint="add ranks to the format, or name the variables that share one",
         )
-    return groups if inward else list(reversed(groups))
+    return [group[::-1] for group in groups[::-1]] if inner_to_outer else groups

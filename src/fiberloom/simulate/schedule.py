@@ -32,7 +32,9 @@ class Boundary:
             child's tile changes.
         words: elements of all deliveries, flat: element numbers (row-major in the tensor), shape ``(W,)``.
         word_delivery: the delivery that each word belongs to, ``(W,)``.
-        word_revisited: whether the receiver has had the word before (results only start from zero once), ``(W,)``.
+        word_revisited: whether the receivers of a result have held it before; else they start from zero, ``(W,)``.
+        word_accumulated: whether the parent has received the result before, and has to add to it, ``(W,)``. The same,
+            unless results of several children come back one by one.
         tiles: elements of the whole tile held by the child, row-major within the tile, ``(D, tile size)``.
         receivers: children served, ``(D,)``.
         outer_delivery: the delivery of the boundary above that the parent's instance lives on, ``(D,)``.
@@ -46,6 +48,7 @@ class Boundary:
     words: Integers
     word_delivery: Integers
     word_revisited: NDArray[np.bool_]
+    word_accumulated: NDArray[np.bool_]
     tiles: Integers
     receivers: Integers
     outer_delivery: Integers
@@ -90,14 +93,13 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
     if not to_compute:
         fetched = _outside_previous_tile(origins, when, who, tile_shape)
 
-    # Results start from zero at the first visit of an element by whoever collects it.
+    # Results start from zero at the first visit of an element by a child that holds it.
     parent_instances = nest.instances(parent) if parent is not None else 1
     parent_of = who // (instances // parent_instances)
+    size = math.prod(nest.workload.tensor_shape(tensor.name))
     revisited = np.zeros(tiles.shape, dtype=bool)
-    if tensor.is_output:
-        size = math.prod(nest.workload.tensor_shape(tensor.name))
-        collector = parent_of if to_compute else who
-        revisited = fetched & _seen_before(collector[:, None] * size + tiles, when, fetched)
+    if tensor.is_output and not to_compute:
+        revisited[fetched] = _seen_before((who[:, None] * size + tiles)[fetched])
 
     # Children with the same set at the same step share one delivery.
     sets = np.sort(np.where(fetched, 2 * tiles + revisited, -1), axis=1)
@@ -120,7 +122,12 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
     last_moved = np.maximum.accumulate(np.where(moved, np.arange(steps)[:, None], 0), axis=0)
     delivery_at = np.take_along_axis(delivery_at, last_moved, axis=0)
 
+    # In order of time, so that the first of each word at its parent can be told from the others.
     row, column = np.nonzero(fetched[example])
+    in_time = np.argsort(when[example][row], kind="stable")
+    row, column = row[in_time], column[in_time]
+    words = tiles[example][row, column]
+    accumulated = _seen_before(parent_of[example][row] * size + words)
     if above is None:
         outer = np.zeros(len(example), dtype=np.int64)
     else:
@@ -133,9 +140,10 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
         parent=parent,
         child=child,
         delivery_at=delivery_at,
-        words=tiles[example][row, column],
+        words=words,
         word_delivery=row,
         word_revisited=revisited[example][row, column],
+        word_accumulated=accumulated,
         tiles=tiles[example],
         receivers=receivers.astype(np.int64),
         outer_delivery=outer,
@@ -164,13 +172,10 @@ def _outside_previous_tile(
     return outside
 
 
-def _seen_before(keys: Integers, when: Integers, fetched: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each key has been fetched at an earlier step: ``(n, tile size)``. Rows are in order of time."""
-    flat = keys[fetched]
-    times = np.broadcast_to(when[:, None], keys.shape)[fetched]
-    _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-    seen = np.zeros(keys.shape, dtype=bool)
-    seen[fetched] = times > times[first][inverse.ravel()]
+def _seen_before(keys: Integers) -> NDArray[np.bool_]:
+    """Whether each key, in order of time, stands earlier in the list too: ``(n,)``."""
+    seen = np.ones(len(keys), dtype=bool)
+    seen[np.unique(keys, return_index=True)[1]] = False
     return seen
 
 
