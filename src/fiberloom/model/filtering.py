@@ -110,6 +110,8 @@ def _metadata_units(p, m, tab, w, t, level):
             for r in range(ranks):
                 w.units[level, t, r, 0] = 0.0
                 w.units[level, t, r, 1] = 0.0
+    if not p.exact:
+        return  # the rows say so already
     # the payload of the innermost rank that holds anything is the data
     for r in range(ranks):
         if w.units[level, t, r, 0] > 0 or w.units[level, t, r, 1] > 0:
@@ -147,7 +149,7 @@ def tile_occupancies(p, m, tab, w, n_loops):
                     w.density[level, t] = mean / (size * filled) if filled > 0 else 0.0
                 else:
                     w.density[level, t] = mean / size
-                if p.is_compressed[level, t]:
+                if p.is_compressed[level, t] or (p.has_metadata[level, t] and not p.exact):
                     w.max_occupancy[level, t] = w.stat[MAX_OCCUPANCY]
             parent = level
     if p.any_metadata:
@@ -191,7 +193,7 @@ def format_savings(p, m, w):
                     units = w.units[level, t, r, item]
                     for a in range(3):
                         accesses = units * (w.dense[level, t, a] / w.tile[level, t])
-                        w.metadata[level, t, r, item, a, ACTUAL] = accesses if p.exact else np.ceil(accesses)
+                        w.metadata[level, t, r, item, a, ACTUAL] = accesses if p.exact else np.ceil(accesses * (1.0 - 1e-12))
                         w.metadata[level, t, r, item, a, GATED] = 0.0
                         w.metadata[level, t, r, item, a, SKIPPED] = 0.0
 

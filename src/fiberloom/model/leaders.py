@@ -141,9 +141,9 @@ def leader_boxes(p, m, tab, w, source, child, follower, leaders, n_loops):
                 scale = scale / w.shared_factor[d]
         if scale > 1:
             w.box_extent[w.loop_variable[anchor]] = int(w.box_extent[w.loop_variable[anchor]] * scale)
-        for d in range(D):
-            if w.box_extent[d] > p.bounds[d]:
-                w.box_extent[d] = p.bounds[d]
+        if p.exact:  # the reference tool looks beyond the tensor's edge
+            for d in range(D):
+                w.box_extent[d] = min(w.box_extent[d], p.bounds[d])
         tile_statistics(p, tab, w, leader, w.box_extent, 0)
         w.leader_empty[leader] = w.stat[P_EMPTY]
         effectual *= 1.0 - w.stat[P_EMPTY]

@@ -116,7 +116,7 @@ def lower(
     levels = tuple(reversed(architecture.levels))  # innermost first
     chain: list[Component] = [architecture.compute, *levels]
     tables = {c.name: _energies(c, architecture, chosen) for c in chain}
-    formats = _formats(levels, workload, variables)
+    formats = _formats(levels, workload, variables, chosen)
     safs = _action_optimizations(levels, workload)
     L = len(levels)
     scale = np.array([[(t.word_bits or lv.word_bits) / lv.word_bits for t in tensors] for lv in levels])
@@ -302,7 +302,7 @@ def _aligned(bits: int, width: int | None) -> int:
     return bits
 
 
-def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[str]) -> dict[str, Array]:
+def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[str], chosen: Rules) -> dict[str, Array]:
     names = [t.name for t in workload.tensors]
     L, T = len(levels), len(names)
     F = max([1, *(len(f.ranks) for lv in levels for f in lv.formats.values())])
@@ -332,7 +332,8 @@ def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[s
                 out["format_kind"][i, t, r] = _FORMATS[rank.format]
                 out["format_rule"][i, t, r] = _rule(rank, level, variables)
                 word = _metadata_word_bits(level)
-                default = 1 if rank.format in (Format.B, Format.UB) else word
+                bitmask = rank.format is Format.B or (rank.format is Format.UB and chosen.exact)
+                default = 1 if bitmask else word
                 metadata = default if rank.metadata_word_bits is None else rank.metadata_word_bits
                 payload = word if rank.payload_word_bits is None else rank.payload_word_bits
                 out["metadata_bits"][i, t, r] = _aligned(metadata, level.metadata_width_bits)

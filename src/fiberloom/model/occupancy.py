@@ -69,7 +69,7 @@ def tile_statistics(p, tab, w, t, extent, block):
             c = p.coefficient[t, r, d]
             if c != 0:
                 length += abs(c) * (extent[d] - 1)
-        if length > p.tensor_shape[t, r]:
+        if p.exact and length > p.tensor_shape[t, r]:
             length = p.tensor_shape[t, r]
         w.lengths[r] = length
         size *= length

@@ -15,7 +15,7 @@ from fiberloom.workload.density import DensityModel
 
 Array = NDArray[Any]
 
-_CEILING_SLACK = 1e-9  # a stray 1e-12 before a ceiling would move small cases by a whole unit
+_CEILING_SLACK = 1e-9
 
 
 class Tables(NamedTuple):
@@ -69,6 +69,10 @@ class OccupancyTables:
             for block in np.unique(tiles[tiles[:, 0] == t, 1]):
                 chosen = np.flatnonzero((tiles[:, 0] == t) & (tiles[:, 1] == block))
                 extents = tiles[chosen, 2 : 2 + ranks]
+                if not model.shape_dependent:
+                    # by size alone: one rank more than the tensor has, so that nothing is clipped rank by rank
+                    sizes = extents.prod(axis=1, keepdims=True)
+                    extents = np.concatenate([sizes, np.ones((len(sizes), ranks), np.int64)], axis=1)
                 rows[chosen, :4] = model.tile_statistics(extents, max(1, int(block)))
                 if block > 0:
                     rows[chosen, 4] = [_mean_fill(model, tile, int(block)) for tile in extents]
@@ -128,6 +132,9 @@ class OccupancyTables:
             weights[0] = 0.0
         occupancies = np.append(counts, model.max_occupancy(whole))
         empty = [_probability_empty_given(model, whole, shape, occupancies) for shape in shapes[: ranks + 1]]
+        # A stray 1e-12 before a ceiling moves a count by one. Structured densities follow the reference tool's doubles to
+        # the bit, so that they round as it does; other probabilities are better known here than there.
+        slack = 0.0 if model.distribution == "fixed-structured" else _CEILING_SLACK
         # the tile that enters the outermost rank is the whole tile
         entering = (occupancies == 0).astype(np.float64)
         out = np.zeros((self._format_ranks + 1, 2))
@@ -140,7 +147,7 @@ class OccupancyTables:
             below = empty[r]
             if not trivial:
                 present = outer * (1.0 - entering)
-                coordinates = np.ceil(length * (1.0 - below) - _CEILING_SLACK)
+                coordinates = np.ceil(length * (1.0 - below) - slack)
                 zero = np.zeros(len(occupancies))
                 match int(p["format_kind"][level, t, r]):
                     case 1:  # UOP
@@ -184,6 +191,9 @@ def _probability_empty_given(model: DensityModel, whole: tuple[int, ...], part: 
     out = np.empty(len(occupied))
     if model.distribution == "dense":
         return np.where(occupied > 0, 0.0, 1.0)
+    if model.distribution == "fixed-structured":
+        expected = inside * (occupied / size)
+        return np.asarray(np.where(expected < 1.0, 1.0 - (expected - np.floor(expected)), 0.0), dtype=np.float64)
     for i, k in enumerate(occupied):
         if k == 0:
             out[i] = 1.0

@@ -33,7 +33,7 @@ class Tensor(BaseModel):
     Attributes:
         ranks: one affine expression per rank.
         word_bits: width of a value in bits; None takes the width of the level that holds it.
-        density: a number in 0..1, a mapping such as ``{distribution: uniform, density: 0.3}``, or None for dense
+        density: a number in 0..1, a pattern ``"2:4"``, a mapping such as ``{distribution: uniform, density: 0.3}``, or None for dense
             (see `fiberloom.workload.density`).
     """
 
@@ -43,7 +43,7 @@ class Tensor(BaseModel):
     ranks: tuple[IndexExpression, ...]
     is_output: bool = False
     word_bits: int | None = Field(default=None, ge=1, le=1024)
-    density: float | dict[str, Any] | None = None
+    density: float | str | dict[str, Any] | None = None
 
     @field_validator("density", mode="before")
     @classmethod
