@@ -132,7 +132,7 @@ def walk_tensor(
             dense = here.per_delivery(again) * here.receivers
             seen = here.per_delivery(again & present) * here.receivers if child_compressed else dense
             items = _items_of_tiles(nest, features, walk.tensor, here, nonzero)
-            weights = dense * arrived
+            filled = dense * arrived
             at_child.fills.dense += float(dense.sum())
             handed_on = float(dense[here.passed_on].sum())
             at_child.handed_on = handed_on
@@ -141,7 +141,7 @@ def walk_tensor(
             at_child.fills.add(
                 "actual",
                 float(seen[arrived].sum()),
-                None if items is None else np.tensordot(weights, items, 1) / here.tiles.shape[1],
+                None if items is None else np.tensordot(filled, items, 1) / here.tiles.shape[1],
             )
             at_child.largest = _largest(features, here, nonzero)
         dropped = dropped[here.outer_delivery] | empty
