@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fiberloom.mapping.nest import LevelMapping, Mapping
     from fiberloom.model.evaluate import BatchEvaluator, evaluate
     from fiberloom.model.evaluation import Evaluation
-    from fiberloom.simulate import simulate
     from fiberloom.workload.einsum import Einsum, Tensor
 
 __version__ = "0.1.0"
@@ -39,7 +38,6 @@ _HOMES = {
     "BatchEvaluator": "fiberloom.model.evaluate",
     "evaluate": "fiberloom.model.evaluate",
     "Evaluation": "fiberloom.model.evaluation",
-    "simulate": "fiberloom.simulate",
     "Einsum": "fiberloom.workload.einsum",
     "Tensor": "fiberloom.workload.einsum",
 }
@@ -63,7 +61,6 @@ __all__ = [
     "evaluate",
     "parse",
     "read",
-    "simulate",
 ]
 
 
