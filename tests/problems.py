@@ -68,7 +68,7 @@ class Features:
         inputs: largest number of input tensors.
         sparse: densities, formats, gating and skipping.
         multicast_off: tensors that can't be multicast at some level.
-        peer_links: tensors that children pass to their mesh neighbours.
+        peer_links: inputs are passed to mesh neighbours, and windows slide.
     """
 
     max_points: int = 3000
@@ -101,6 +101,8 @@ def random_einsum(rng: random.Random, features: Features) -> Einsum:
         lambda r: ("Z[m] = A[m] * B[m]", "m"),
     ]
     if features.halos:
+        # Only windows that slide over neighbours are passed on.
+        kernels = [] if features.peer_links else kernels
         kernels += [
             lambda r: (f"Z[k,p] = A[c,{_window(r, 'p', 'r')}] * B[k,c,r]", "kcpr"),
             lambda r: (f"Z[p] = A[{_window(r, 'p', 'r')}] * B[r]", "pr"),
@@ -108,7 +110,7 @@ def random_einsum(rng: random.Random, features: Features) -> Einsum:
             lambda r: (f"Z[c,p,q] = A[c,{_window(r, 'p', 'r')},{_window(r, 'q', 's')}] * B[c,r,s]", "cpqrs"),
             lambda r: (f"Z[g,k,p] = A[g,c,{_window(r, 'p', 'r')}] * B[g,k,c,r]", "gkcpr"),
         ]
-    if features.inputs >= 3:
+    if features.inputs >= 3 and not features.peer_links:
         kernels += [
             lambda r: ("Z[i,r] = A[i,j,k] * B[j,r] * C[k,r]", "ijkr"),  # MTTKRP
             lambda r: ("Z[i,j] = A[i,j] * B[i,k] * C[k,j]", "ijk"),  # SDDMM
@@ -163,7 +165,7 @@ def random_mapping(rng: random.Random, workload: Einsum, names: tuple[str, ...],
             spatial_x=along_x,
             keep=tuple(tensors) if i == 0 else tuple(t for t in tensors if rng.random() < 0.7),
             multicast={rng.choice(tensors): False} if features.multicast_off and choosy else {},
-            peer_links={rng.choice(tensors[:-1]): True} if features.peer_links and spatial[i] and not choosy else {},
+            peer_links=dict.fromkeys(tensors[:-1], features.peer_links),
         )
     return Mapping(levels=levels)
 

@@ -13,7 +13,7 @@ from fiberloom.model.evaluation import ACTIONS
 from fiberloom.simulate import simulate
 from problems import Features, Problem, random_problem
 
-DENSE = Features(multicast_off=False)
+DENSE = Features()
 
 
 def disagreements(problem: Problem) -> list[str]:
@@ -52,6 +52,16 @@ def check_seeds(seeds: range, features: Features) -> None:
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_dense_counts_of_the_model_equal_the_oracle(first: int) -> None:
     check_seeds(range(first, first + 20), DENSE)
+
+
+@pytest.mark.parametrize("first", range(4000, 4100, 20))
+def test_dense_counts_equal_the_oracle_where_multicast_is_off(first: int) -> None:
+    check_seeds(range(first, first + 20), Features(multicast_off=True))
+
+
+@pytest.mark.parametrize("first", range(5000, 5300, 100))
+def test_dense_counts_equal_the_oracle_where_neighbours_pass_windows_on(first: int) -> None:
+    check_seeds(range(first, first + 100), Features(peer_links=True))
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))

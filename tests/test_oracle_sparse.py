@@ -42,7 +42,8 @@ def disagreements(problem: Problem) -> list[str]:
     parts = (problem.workload, problem.architecture, problem.mapping)
     simulator = Simulator(*parts)
     kept = {level.name: list(level.tensors) for level in simulator.run(seed=0).levels}
-    model = totals(evaluate(*parts, rules="fiberloom"), kept)
+    evaluation = evaluate(*parts, rules="fiberloom")
+    model = totals(evaluation, kept)
     samples: list[dict[str, float]] = []
     found: list[str] = []
     for draws in DRAWS:
@@ -61,6 +62,10 @@ def disagreements(problem: Problem) -> list[str]:
         ]
         if not found:
             break
+    # The model's lanes work in whole cycles.
+    busy = (evaluation.compute.actual + evaluation.compute.gated) / evaluation.compute.instances
+    if not -1e-6 <= evaluation.compute.cycles - busy < 1:
+        found.append(f"compute cycles: model {evaluation.compute.cycles} for {busy} computations per lane")
     return found
 
 

@@ -7,7 +7,6 @@ expectations have to agree with their mean over random tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -130,7 +129,7 @@ def simulate(
 def _check_peer_links(nest: Nest, features: Features, tensor: Tensor) -> None:
     """Peer links are simulated for inputs without sparse features."""
     keepers = nest.keepers(tensor.name)
-    if not any(nest.peer_links(a, b, tensor.name) for a, b in pairwise(keepers)):
+    if not any(nest.peer_links(child, tensor.name) for child in keepers[1:]):
         return
     sparse = any((level, tensor.name) in (*features.formats, *features.safs) for level in keepers)
     if tensor.is_output or sparse:

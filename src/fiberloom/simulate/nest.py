@@ -135,11 +135,12 @@ class Nest:
         storage = self.architecture.levels[level]
         return storage.multicast and self.mapping.at(storage.name).multicast.get(tensor, True)
 
-    def peer_links(self, level: int, child: int, tensor: str) -> bool:
-        """Whether the children of `level` pass tiles of `tensor` on: they lie right below and hold it."""
-        storage = self.architecture.levels[level]
-        asked = self.mapping.at(storage.name).peer_links.get(tensor, storage.peer_links)
-        return asked and child == level + 1 and child < self.compute_cut
+    def peer_links(self, child: int, tensor: str) -> bool:
+        """Whether the instances of level `child`, which hold `tensor`, pass its tiles on to their mesh neighbours."""
+        if child in (0, self.compute_cut):
+            return False
+        storage = self.architecture.levels[child - 1]
+        return self.mapping.at(storage.name).peer_links.get(tensor, storage.peer_links)
 
     def along_x(self, loop: Loop) -> bool:
         """Whether a spatial loop runs along X."""

@@ -111,10 +111,10 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
     delivery = delivery.ravel()
 
     passed_on = np.zeros(len(example), dtype=bool)
-    if parent is not None and nest.peer_links(parent, child, tensor.name):
+    if parent is not None and nest.peer_links(child, tensor.name):
         content = np.full((steps, instances), -1, dtype=np.int64)
         content[when, who] = np.unique(sets, axis=0, return_inverse=True)[1].ravel()
-        linked = _neighbour_had_it(nest, parent, child, content)[when, who]
+        linked = _neighbour_had_it(nest, child, content)[when, who]
         passed_on = np.bincount(delivery, weights=linked) == receivers
 
     delivery_at = np.zeros((steps, instances), dtype=np.int64)
@@ -179,10 +179,11 @@ def _seen_before(keys: Integers) -> NDArray[np.bool_]:
     return seen
 
 
-def _neighbour_had_it(nest: Nest, parent: int, child: int, content: Integers) -> NDArray[np.bool_]:
+def _neighbour_had_it(nest: Nest, child: int, content: Integers) -> NDArray[np.bool_]:
     """Which children are sent what one of their four mesh neighbours was sent one step earlier.
 
-    Neighbours hang on the same parent; X and Y count the iterations of the spatial loops along each.
+    Neighbours hang on the same instance of the level right above; X and Y count the iterations of the spatial loops
+    along each.
 
     Args:
         content: a number per distinct set of words, −1 where nothing is sent, ``(steps, instances)``.
@@ -190,7 +191,7 @@ def _neighbour_had_it(nest: Nest, parent: int, child: int, content: Integers) ->
     indices = nest.indices(child, spatial=True)
     x = y = owner = np.zeros(nest.instances(child), dtype=np.int64)
     for loop, index in indices.items():
-        if loop.level < parent:
+        if loop.level < child - 1:
             owner = owner * loop.bound + index
         elif nest.along_x(loop):
             x = x * loop.bound + index
