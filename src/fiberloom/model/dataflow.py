@@ -12,13 +12,12 @@ Everything here is compiled; arrays are views into `Lowered` and `Work` (see `fi
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.peer import peer_links
 from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves, overlap, transition_deltas
 
-@njit(**OPTIONS)
+@kernel
 def build_nest(p, m, w):
     """Write the complete loop nest, innermost first, into `w` and the extents below every level.
 
@@ -65,7 +64,7 @@ def build_nest(p, m, w):
     return n
 
 
-@njit(**OPTIONS)
+@kernel
 def tile_size(p, t, extent):
     """Elements of tensor `t` touched by `extent` iterations of each variable."""
     size = 1
@@ -79,7 +78,7 @@ def tile_size(p, t, extent):
     return size
 
 
-@njit(**OPTIONS)
+@kernel
 def _distinct_offsets(p, t, w, first_level, last_level, n_loops):
     """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
     simple = p.is_simple[t]
@@ -136,7 +135,7 @@ def _distinct_offsets(p, t, w, first_level, last_level, n_loops):
     return _count_sums(p, w, count, -1, p.rank_count[t])
 
 
-@njit(**OPTIONS)
+@kernel
 def _count_sums(p, w, count, rank, ranks):
     """Distinct sums of steps over all index tuples, for one rank (or for all ranks together when `rank` is −1)."""
     points = 1
@@ -164,7 +163,7 @@ def _count_sums(p, w, count, rank, ranks):
     return distinct
 
 
-@njit(**OPTIONS)
+@kernel
 def _simple_fetches(p, t, w, level, n_loops):
     """Times a tile of a tensor without overlapping windows is fetched: all turns but the innermost irrelevant run."""
     fetches = 1
@@ -184,7 +183,7 @@ def _simple_fetches(p, t, w, level, n_loops):
     return fetches
 
 
-@njit(**OPTIONS)
+@kernel
 def fetched_per_child(p, t, w, level, n_loops):
     """Words that one child below `level`'s fan-out is sent over the whole run.
 
@@ -216,7 +215,7 @@ def fetched_per_child(p, t, w, level, n_loops):
     return words, turns
 
 
-@njit(**OPTIONS)
+@kernel
 def _distinct_elements(p, t, w, level, n_loops):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
     whole = w.tile[level, t]
@@ -254,7 +253,7 @@ def _distinct_elements(p, t, w, level, n_loops):
     return total
 
 
-@njit(**OPTIONS)
+@kernel
 def dense_traffic(p, m, w):
     """Fill `w.dense[level, tensor] = (reads, fills, updates)` per instance and the temporal steps. Returns the loops."""
     L, T = p.levels, p.tensors

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import threading
+import os
 from collections.abc import Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +15,21 @@ from numpy.typing import NDArray
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError, MappingError
 from fiberloom.mapping.nest import Mapping
+from fiberloom.model import kernel
+from fiberloom.model.account import build_evaluation
+from fiberloom.model.compiled import announced, compile_kernel, is_compiled
 from fiberloom.model.evaluation import Evaluation
 from fiberloom.model.lower import PackedMappings, Problem, lower, pack
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.rules import Rules
+from fiberloom.model.tables import OccupancyTables
 from fiberloom.workload.einsum import Einsum
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PARTS = 64
 """Parts that a batch is cut into, so that cores share the work evenly."""
 
-_NOTICE_SECONDS = 2.0
-_warm = False
-
-
-@contextmanager
-def _announce_compilation() -> Iterator[None]:
-    """Say what takes so long when the kernel is compiled for the first time on this machine."""
-    global _warm  # noqa: PLW0603 - one process compiles once
-    if _warm:
-        yield
-        return
-    notice = threading.Timer(
-        _NOTICE_SECONDS,
-        lambda: print("fiberloom: compiling its model for this machine (once, about 15 s) …", file=sys.stderr, flush=True),
-    )
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
-        _warm = True
+FIRST_MISFIT = 20
+"""Statuses from here on say that a mapping does not fit the hardware; smaller ones that it can't be evaluated at all."""
 
 
 def evaluate(
@@ -79,28 +59,17 @@ def evaluate(
 def evaluate_problem(problem: Problem, mapping: Mapping, *, check_fit: bool = True) -> Evaluation:
     """As `evaluate`, for a problem that is lowered already."""
     packed = pack(problem, [mapping])
-    with _announce_compilation():
-        from fiberloom.model.account import build_evaluation
-        from fiberloom.model.kernel import evaluate_single
-        from fiberloom.model.tables import OccupancyTables
-
-        arrays = problem.arrays.copy()
-        arrays["evaluate_misfits"] = not check_fit
-        tables = OccupancyTables(problem)
-        row = packed.record(0)
-        works = np.zeros(1, WORK)
-        while True:
-            works["miss_count"] = works["unit_miss_count"] = 0
-            status = evaluate_single(arrays, row, tables.arrays, works)
-            if not tables.absorb(works):
-                break
-        scratch = works[0]
-        if status != 0:
-            misfit = explain(problem, int(status), scratch)
-            if check_fit or int(status) < 20:
-                raise misfit
-            return build_evaluation(problem, mapping, row[0], scratch, (f"the mapping does not fit: {misfit.problem}",))
-        return build_evaluation(problem, mapping, row[0], scratch, ())
+    arrays = problem.arrays.copy()
+    arrays["evaluate_misfits"] = not check_fit
+    works = np.zeros(1, WORK)
+    status = int(_run(arrays, packed, OccupancyTables(problem), works, np.arange(1)).status[0])
+    scratch, row = works[0], packed.record(0)[0]
+    if status == 0:
+        return build_evaluation(problem, mapping, row, scratch, ())
+    misfit = explain(problem, status, scratch)
+    if check_fit or status < FIRST_MISFIT:
+        raise misfit
+    return build_evaluation(problem, mapping, row, scratch, (f"the mapping does not fit: {misfit.problem}",))
 
 
 @dataclass(frozen=True)
@@ -126,8 +95,6 @@ class BatchEvaluator:
     """Evaluates batches of packed mappings of one problem; occupancy statistics are kept between batches."""
 
     def __init__(self, problem: Problem) -> None:
-        from fiberloom.model.tables import OccupancyTables
-
         self.problem = problem
         self._tables = OccupancyTables(problem)
 
@@ -137,32 +104,40 @@ class BatchEvaluator:
         Raises:
             MappingError: when unpacked mappings do not fit the Einsum.
         """
-        from fiberloom.model.kernel import evaluate_batch
-
         packed = mappings if isinstance(mappings, PackedMappings) else pack(self.problem, mappings)
-        p = self.problem.arrays
         n = len(packed)
-        status = np.zeros(n, np.int64)
-        cycles = np.full(n, np.nan)
-        energy = np.full(n, np.nan)
-        workers = PARTS if n >= 256 else 1
-        works = np.zeros(workers, WORK)
-        rows = np.concatenate([packed.record(0)] * workers) if n else np.zeros(0, MAPPING)
-        todo = np.arange(n)
-        with _announce_compilation():
-            # A short first round meets most tiles, so that the long rounds rarely stop for one.
-            for pending in (todo[:512], todo[512:]):
-                while len(pending):
-                    evaluate_batch(
-                        p, packed.temporal, packed.spatial, packed.temporal_order, packed.spatial_order, packed.split,
-                        packed.keep, rows, self._tables.arrays, works, pending, status, cycles, energy,
-                    )  # fmt: skip
-                    self._tables.absorb(works)
-                    pending = pending[status[pending] == -1]
-        bad = status != 0
-        cycles[bad] = np.nan
-        energy[bad] = np.nan
-        return BatchResult(cycles, energy, status)
+        works = np.zeros(PARTS if n > PARTS else 1, WORK)
+        with announced():
+            compile_kernel()
+            result = _run(self.problem.arrays, packed, self._tables, works, np.arange(n))
+        result.cycles[~result.valid] = np.nan
+        result.energy_pj[~result.valid] = np.nan
+        return result
+
+
+def _run(problem: Any, packed: PackedMappings, tables: OccupancyTables, works: Any, todo: NDArray[np.int64]) -> BatchResult:
+    """Evaluate the mappings `todo`, again and again until no tile is unknown; parts of them on all cores."""
+    n = len(packed)
+    result = BatchResult(np.zeros(n), np.zeros(n), np.zeros(n, np.int64))
+    rows = np.concatenate([packed.record(0)] * len(works)) if n else np.zeros(len(works), MAPPING)
+    parts = len(works)
+    if not is_compiled():  # as Python: fields of records as attributes
+        problem, rows, works = problem.view(np.recarray), rows.view(np.recarray), works.view(np.recarray)
+    # A short first round meets most tiles, so that the long rounds rarely stop for one.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads, np.errstate(all="ignore"):
+        for pending in (todo[:512], todo[512:]):
+            while len(pending):
+                arguments = (
+                    problem, packed.temporal, packed.spatial, packed.temporal_order, packed.spatial_order, packed.split,
+                    packed.keep, rows, tables.arrays, works, pending, result.status, result.cycles, result.energy_pj,
+                )  # fmt: skip
+                if parts == 1:
+                    kernel.evaluate_part(*arguments, 0, 1)
+                else:
+                    list(threads.map(lambda part, a=arguments: kernel.evaluate_part(*a, part, parts), range(parts)))
+                tables.absorb(works)
+                pending = pending[result.status[pending] == -1]
+    return result
 
 
 def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:

@@ -7,14 +7,13 @@ tile that enters the outermost rank.
 
 from __future__ import annotations
 
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 
 OK, TOO_FEW_RANKS, PRETILING = 0, 1, 2
 
 
-@njit(**OPTIONS)
+@kernel
 def _fibre_length(p, t, bounds):
     size = 1
     for r in range(p.rank_count[t]):
@@ -27,7 +26,7 @@ def _fibre_length(p, t, bounds):
     return size
 
 
-@njit(**OPTIONS)
+@kernel
 def _shift(w, level, t, first, count):
     """Make room for one rank at index `first` among `count` ranks already there."""
     for r in range(count, first, -1):
@@ -36,7 +35,7 @@ def _shift(w, level, t, first, count):
         w.subtile[level, t, r] = w.subtile[level, t, r - 1]
 
 
-@njit(**OPTIONS)
+@kernel
 def ranks_from_loops(p, w, t, level, child, n_loops):
     """Assign the loops of tensor `t` at `level` to its ranks; `child` is the next keeper inside (−1: compute).
 

@@ -12,9 +12,8 @@ update; kind = actual, gated, skipped; item = metadata, payload.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.fibertree import OK, ranks_from_loops
 from fiberloom.model.leaders import child_keeper, follower_level, leader_boxes
 from fiberloom.model.occupancy import (
@@ -35,14 +34,14 @@ NONE, GATING, SKIPPING, SPATIAL, POSITION = 0, 1, 2, 3, 4
 FORMAT_U, FORMAT_UOP, FORMAT_CP, FORMAT_RLE, FORMAT_B, FORMAT_UB = 0, 1, 2, 3, 4, 5
 
 
-@njit(**OPTIONS)
+@kernel
 def _removed(p, count, probability):
     """Part of `count` that goes: rounded down by the rules of the reference builds."""
     gone = count * probability
     return gone if p.exact else np.floor(gone)
 
 
-@njit(**OPTIONS)
+@kernel
 def _metadata_units(p, m, tab, w, t, level):
     """Expected metadata and payload items per rank of a tile into `w.units[level, t]`; innermost payload is the data itself."""
     ranks = p.format_ranks[level, t]
@@ -119,7 +118,7 @@ def _metadata_units(p, m, tab, w, t, level):
             break
 
 
-@njit(**OPTIONS)
+@kernel
 def tile_occupancies(p, m, tab, w, n_loops):
     """Step (1): density, largest occupancy, average instances and metadata of every tile. Returns a status (0: fine)."""
     L, T = p.levels, p.tensors
@@ -170,7 +169,7 @@ def tile_occupancies(p, m, tab, w, n_loops):
     return 0
 
 
-@njit(**OPTIONS)
+@kernel
 def format_savings(p, m, w):
     """Step (2): data accesses that survive the format, and the metadata accesses that it costs."""
     L, T = p.levels, p.tensors
@@ -198,7 +197,7 @@ def format_savings(p, m, w):
                         w.metadata[level, t, r, item, a, SKIPPED] = 0.0
 
 
-@njit(**OPTIONS)
+@kernel
 def leader_probabilities(p, m, tab, w, n_loops):
     """Step (3): probability and kind of the entry that governs each (level, follower), into `w.saf_p` and `w.saf_kind`."""
     L, T = p.levels, p.tensors
@@ -244,7 +243,7 @@ def leader_probabilities(p, m, tab, w, n_loops):
     return 0
 
 
-@njit(**OPTIONS)
+@kernel
 def _split(p, m, w, level, t, probability, kind):
     """Move the share `probability` of this level's reads and updates to `kind` (gated or skipped)."""
     reads = w.count[level, t, READ, ACTUAL]
@@ -270,7 +269,7 @@ def _split(p, m, w, level, t, probability, kind):
                 w.metadata[level, t, r, item, a, ACTUAL] -= gone
 
 
-@njit(**OPTIONS)
+@kernel
 def _scale_inside(p, w, level, t, probability, outer_ranks):
     """Remove the share `probability` of everything that level `level` does with `t`."""
     for a in range(3):
@@ -290,7 +289,7 @@ def _scale_inside(p, w, level, t, probability, outer_ranks):
                 )
 
 
-@njit(**OPTIONS)
+@kernel
 def _propagate_exact(p, m, w):
     """Step (4), default rules: leaders' boxes nest, so the emptiest box of each leader met so far decides."""
     L, T = p.levels, p.tensors
@@ -335,7 +334,7 @@ def _propagate_exact(p, m, w):
     w.remaining = total
 
 
-@njit(**OPTIONS)
+@kernel
 def _propagate_rounded(p, m, w):
     """Step (4), rules of the reference builds: each entry works inwards to the next one, rounding down at every level."""
     L, T = p.levels, p.tensors
@@ -385,7 +384,7 @@ def _propagate_rounded(p, m, w):
     w.remaining = total
 
 
-@njit(**OPTIONS)
+@kernel
 def _operand_states(p, m, w):
     """Step (5): split the remaining computations by operand states into `w.compute` = actual, gated, skipped, nonexistent."""
     L, T = p.levels, p.tensors
@@ -435,8 +434,8 @@ def _operand_states(p, m, w):
     w.compute[2] = skipped
 
 
-@njit(**OPTIONS)
-def _position_skipping(p, m, tab, w):
+@kernel
+def position_skipping(p, m, tab, w):
     """Lanes refilled with the follower's own non-zeros: lane use of compute, and passes over the other operands' data.
 
     The reference build averages the share of full lanes over passes; the passes themselves set the time, so the exact rule
@@ -477,7 +476,7 @@ def _position_skipping(p, m, tab, w):
     return 0
 
 
-@njit(**OPTIONS)
+@kernel
 def _spatial_ratio(p, m, tab, w, block, t, follower, n_loops, expansion):
     """Share of `block`'s children that the non-zeros of `t` need, and (scaled in place) the most along X and Y.
 
@@ -529,7 +528,7 @@ def _spatial_ratio(p, m, tab, w, block, t, follower, n_loops, expansion):
     return ratio
 
 
-@njit(**OPTIONS)
+@kernel
 def spatial_skipping(p, m, tab, w, n_loops):
     """Children that spatial skipping leaves out, level by level (row 0 of `w.expansion` is compute, `l + 1` storage `l`)."""
     L, T = p.levels, p.tensors
@@ -607,21 +606,9 @@ def spatial_skipping(p, m, tab, w, n_loops):
                     expansion[inner, t, 1] = np.floor(expansion[inner, t, 1] * ry)
 
 
-@njit(**OPTIONS)
-def filter_traffic(p, m, tab, w, n_loops):
-    """Run steps (1) to (5). Returns a status (0: fine)."""
-    T = p.tensors
-    status = tile_occupancies(p, m, tab, w, n_loops)
-    if status != 0:
-        return status
-    format_savings(p, m, w)
-    status = leader_probabilities(p, m, tab, w, n_loops)
-    if status != 0:
-        return status
-    spatial_skipping(p, m, tab, w, n_loops)
-    status = _position_skipping(p, m, tab, w)
-    if status != 0:
-        return status
+@kernel
+def surviving_computations(p, m, w):
+    """Steps (4) and (5): what entries remove, what becomes of the rest at compute, and how many units are busy."""
     if p.exact:
         _propagate_exact(p, m, w)
     else:
@@ -629,7 +616,6 @@ def filter_traffic(p, m, tab, w, n_loops):
     _operand_states(p, m, w)
     # average units at work: the tensor that leaves most of them busy decides
     busy = 0.0
-    for t in range(T):
+    for t in range(p.tensors):
         busy = max(busy, w.ratio[0, t])
     w.busy_units = w.used_instances[0] * busy * w.lane_use
-    return 0

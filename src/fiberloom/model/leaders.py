@@ -7,14 +7,13 @@ stays put, for all receivers of a multicast (docs/model.md, *Leaders and followe
 
 from __future__ import annotations
 
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.dataflow import tile_size
 from fiberloom.model.occupancy import P_EMPTY, tile_statistics
 
 
-@njit(**OPTIONS)
+@kernel
 def follower_level(m, level, t, levels):
     """The level that an entry at `level` works on: the nearest one, from there outwards, that keeps the follower; −1: none."""
     for at in range(level, levels):
@@ -23,7 +22,7 @@ def follower_level(m, level, t, levels):
     return -1
 
 
-@njit(**OPTIONS)
+@kernel
 def child_keeper(m, level, t):
     """Next level inside `level` that keeps `t`; −1 is compute."""
     for at in range(level - 1, -1, -1):
@@ -32,7 +31,7 @@ def child_keeper(m, level, t):
     return -1
 
 
-@njit(**OPTIONS)
+@kernel
 def leader_boxes(p, m, tab, w, source, child, follower, leaders, n_loops):
     """Probability that at least one leader's box is empty; that of each leader goes to `w.leader_empty`.
 

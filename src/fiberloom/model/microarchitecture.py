@@ -7,9 +7,8 @@ slowest level decides (everything overlaps). Skipped traffic takes no bandwidth,
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.occupancy import BLOCKS, MEAN_OCCUPANCY, tile_statistics
 
 ACTUAL, GATED, SKIPPED = 0, 1, 2
@@ -18,7 +17,7 @@ READ, FILL, UPDATE = 0, 1, 2
 FITS, OVER_CAPACITY, OVER_METADATA, UNDER_USED, OVER_FANOUT, NO_DECOMPRESSION = 0, 20, 21, 22, 23, 24
 
 
-@njit(**OPTIONS)
+@kernel
 def check_fit(p, m, w):
     """Status of the mapping on the hardware: fan-outs and capacities. 0 when it fits."""
     L, T = p.levels, p.tensors
@@ -65,7 +64,7 @@ def check_fit(p, m, w):
     return FITS
 
 
-@njit(**OPTIONS)
+@kernel
 def _block_overhead(p, tab, w, level, t):
     """Vector accesses of a compressed tile over those of the same words in full blocks."""
     block = p.block_of[level, t]
@@ -81,7 +80,7 @@ def _block_overhead(p, tab, w, level, t):
     return w.stat[BLOCKS] / (mean / block) if mean > 0 else 1.0
 
 
-@njit(**OPTIONS)
+@kernel
 def _metadata_bits(p, w, level, t, action, kind):
     """Bits of metadata moved by one action, floored per rank by the rules of the reference builds."""
     bits = 0.0
@@ -92,7 +91,7 @@ def _metadata_bits(p, w, level, t, action, kind):
     return bits
 
 
-@njit(**OPTIONS)
+@kernel
 def cycles_and_energy(p, m, tab, w):
     """Fill `w.level_cycles`, `w.slowdown`, `w.energy[l, t, 6 actions, kind]`; totals to `w.cycles` (cycles) and `[5]` (pJ)."""
     L, T = p.levels, p.tensors

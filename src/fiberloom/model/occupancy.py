@@ -8,9 +8,8 @@ Python class, for them. A search over a million mappings meets only a few thousa
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.records import TILE_MISSES
 
 P_EMPTY, MAX_OCCUPANCY, MEAN_OCCUPANCY, BLOCKS, MEAN_FILL = 0, 1, 2, 3, 4
@@ -18,7 +17,7 @@ P_EMPTY, MAX_OCCUPANCY, MEAN_OCCUPANCY, BLOCKS, MEAN_FILL = 0, 1, 2, 3, 4
 and mean share of full lanes E[k/(b⌈k/b⌉) | k > 0]."""
 
 
-@njit(**OPTIONS)
+@kernel
 def _mix(x):
     """SplitMix64 finaliser (Steele, Lea, Flood, OOPSLA'14)."""
     x = np.uint64(x)
@@ -27,13 +26,13 @@ def _mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-@njit(**OPTIONS)
+@kernel
 def combine(key, value):
     """Fold a number into a 64-bit key."""
     return np.int64(_mix(np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(value) + np.uint64(1)))
 
 
-@njit(**OPTIONS)
+@kernel
 def find(keys, key):
     """Row of `key` in an open-addressing table (`keys` 0 is free), or −1."""
     mask = keys.shape[0] - 1
@@ -47,7 +46,7 @@ def find(keys, key):
         slot = (slot + 1) & mask
 
 
-@njit(**OPTIONS)
+@kernel
 def insert(keys, key):
     """Row for `key`, taken if it is new."""
     mask = keys.shape[0] - 1
@@ -58,7 +57,7 @@ def insert(keys, key):
     return slot
 
 
-@njit(**OPTIONS)
+@kernel
 def tile_statistics(p, tab, w, t, extent, block):
     """Write the statistics of tensor `t`'s tile of `extent` into `w.stat`; False (and a miss noted) when not known yet."""
     D = p.variables

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves
 
 _EMPTY, _BOX, _CORNER = 0, 1, 2
 
 
-@njit(**OPTIONS)
+@kernel
 def _delta_shape(lengths, ranks, partial, move, low, size):
     """Shape of what is fetched when a tile moved by `move`: nothing, a box (`low`, `size`), or a corner of several slabs."""
     moved = 0
@@ -35,7 +34,7 @@ def _delta_shape(lengths, ranks, partial, move, low, size):
     return _BOX
 
 
-@njit(**OPTIONS)
+@kernel
 def _linked_children(offsets, children, ranks, need, width, height, linked):
     """Mark children with a mesh neighbour whose position differs from theirs by `need`; returns how many."""
     count = 0
@@ -62,7 +61,7 @@ def _linked_children(offsets, children, ranks, need, width, height, linked):
     return count
 
 
-@njit(**OPTIONS)
+@kernel
 def _groups(offsets, children, ranks, radix, skip):
     """Distinct positions among the children that are not skipped."""
     keys = np.empty(children, np.int64)
@@ -82,7 +81,7 @@ def _groups(offsets, children, ranks, radix, skip):
     return distinct
 
 
-@njit(**OPTIONS)
+@kernel
 def peer_links(p, t, w, level, turns, n_loops):
     """Words that `level` need not read because its children pass them on, and words passed on, per instance of `level`.
 

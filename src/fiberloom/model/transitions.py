@@ -8,14 +8,13 @@ step; the exact rule falls back by all ``n − 1`` steps.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fiberloom.model.compiled import OPTIONS
+from fiberloom.model.compiled import kernel
 
 DELTA_NEW, DELTA_EXACT = 1, 2  # values of fiberloom.model.rules.DeltaRule
 
 
-@njit(**OPTIONS)
+@kernel
 def overlap(p, t, lengths, move, whole):
     """Elements that a tile shares with itself moved by `move`."""
     shared = 1
@@ -27,7 +26,7 @@ def overlap(p, t, lengths, move, whole):
     return min(shared, whole)
 
 
-@njit(**OPTIONS)
+@kernel
 def gather_transitions(p, t, w, level, n_loops):
     """Non-trivial temporal loops above level's fan-out: bounds into `w.turn_bound`, steps into `w.turn_step`. Returns how many."""
     D = p.variables
@@ -51,7 +50,7 @@ def gather_transitions(p, t, w, level, n_loops):
     return count
 
 
-@njit(**OPTIONS)
+@kernel
 def moves(p, t, w, turns):
     """Translation of the tile at each transition into `w.turn_move`; a two-iteration sample unless the rule is exact."""
     for r in range(p.rank_count[t]):
@@ -61,7 +60,7 @@ def moves(p, t, w, turns):
             back += w.turn_step[j, r] * ((w.turn_bound[j] - 1) if p.delta_rule == DELTA_EXACT else 1)
 
 
-@njit(**OPTIONS)
+@kernel
 def _is_zero(w, j, ranks):
     for r in range(ranks):
         if w.turn_move[j, r] != 0:
@@ -69,7 +68,7 @@ def _is_zero(w, j, ranks):
     return True
 
 
-@njit(**OPTIONS)
+@kernel
 def _same_move(w, j, k, ranks):
     for r in range(ranks):
         if w.turn_move[j, r] != w.turn_move[k, r]:
@@ -77,7 +76,7 @@ def _same_move(w, j, k, ranks):
     return True
 
 
-@njit(**OPTIONS)
+@kernel
 def transition_deltas(p, t, w, turns, whole):
     """Elements fetched at each transition into `w.turn_delta`; `w.turn_partial` says whether the predecessor was subtracted."""
     ranks = p.rank_count[t]
