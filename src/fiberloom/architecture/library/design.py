@@ -1,0 +1,195 @@
+"""What a file of the library says: a design's paper, parameters with their sources, architecture and dataflow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any
+
+from fiberloom.architecture.levels import Architecture
+from fiberloom.architecture.library.roles import ROLES, SHORTHANDS, spelled_out
+from fiberloom.errors import SpecError, nearest
+from fiberloom.mapping.dataflow import Growth, LevelDataflow
+
+if TYPE_CHECKING:
+    from fiberloom.input.field import Field
+
+FIELDS = (
+    "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "parameters", "dataflow",
+)  # fmt: skip
+KINDS = ("weights", "activations", "left", "right")
+_GROWTH = re.compile(r"([A-Z])(?:/(\w+))?(?:<=(\d+))?")
+
+
+class Status(StrEnum):
+    """How sure a parameter is."""
+
+    PUBLISHED = "published"  # stands in the cited paper or in files released with it
+    REPORTED = "reported"  # attributed to the paper by the literature; not checked against its text
+    DERIVED = "derived"  # follows from published figures
+    ASSUMPTION = "assumption"  # ours, where nothing is published
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a design and where it comes from."""
+
+    what: str
+    value: str
+    status: Status
+    source: str
+
+
+@dataclass(frozen=True)
+class TensorTreatment:
+    """A tensor's place in the taxonomy of sparse acceleration features.
+
+    Attributes:
+        formats: level and ranks of each compressed representation, outermost level first.
+        gating, skipping: entries that concern its accesses, ``W ← I at weights_spad``.
+    """
+
+    role: str
+    kind: str
+    formats: tuple[str, ...]
+    gating: tuple[str, ...]
+    skipping: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DesignInfo:
+    """A design of the library.
+
+    Attributes:
+        computes: ``gemm`` and ``conv``, as far as the design runs them directly.
+        operands: the two operand roles, in operand order, and what they are (``weights``, ``activations``; ``left``,
+            ``right`` where the design does not care).
+        output: the output role.
+        weights_density: density of the first operand that suits the design (a pattern such as ``2:4``); None: any.
+        architecture: with the design's role names for tensors and variables.
+        dataflow: with role names.
+        treatments: one per tensor.
+    """
+
+    name: str
+    title: str
+    paper: str
+    venue: str
+    year: int
+    summary: str
+    computes: tuple[str, ...]
+    operands: Mapping[str, str]
+    output: str
+    weights_density: str | None
+    parameters: tuple[Parameter, ...]
+    dataflow: tuple[LevelDataflow, ...]
+    architecture: Architecture
+    treatments: tuple[TensorTreatment, ...]
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers of the whole chip."""
+        return self.architecture.compute.instances
+
+
+@lru_cache(maxsize=1)
+def design_names() -> tuple[str, ...]:
+    """Names of all designs, sorted."""
+    folder = resources.files(__package__)
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+@lru_cache(maxsize=None)
+def read_design(name: str) -> DesignInfo:
+    """Read a design of the library.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    known = name.strip().lower().replace("_", "-").replace(" ", "-")
+    if known not in design_names():
+        raise SpecError(f"no design '{name}' in the library", hint=nearest(known, design_names()))
+    # The readers of files stand above this package; they are needed only when a design is asked for.
+    parse_yaml = import_module("fiberloom.input.yaml_source").parse_yaml
+    field_of = import_module("fiberloom.input.field").Field
+    read_native = import_module("fiberloom.input.native").read_native
+    text = resources.files(__package__).joinpath(f"{known}.yaml").read_text(encoding="utf-8")
+    (source,) = parse_yaml(text, f"{known}.yaml")
+    root: Field = field_of(source.data, source)
+    sections = root.mapping()
+    design = sections.pop("design")
+    _, architecture, _ = read_native(sections)
+    return _design(known, design, architecture)
+
+
+def _design(name: str, section: Field, architecture: Architecture) -> DesignInfo:
+    fields = section.mapping()
+    section.refuse_unknown(fields, FIELDS)
+    operands = {role: kind.one_of(KINDS, "operand") for role, kind in fields["operands"].mapping().items()}
+    return DesignInfo(
+        name=name,
+        title=fields["title"].text(),
+        paper=fields["paper"].text(),
+        venue=fields["venue"].text(),
+        year=fields["year"].integer(),
+        summary=fields["summary"].text(),
+        computes=tuple(fields["computes"].names()),
+        operands=operands,
+        output=fields["output"].text(),
+        weights_density=fields["weights_density"].text() if "weights_density" in fields else None,
+        parameters=tuple(_parameter(entry) for entry in fields["parameters"].items()),
+        dataflow=tuple(_level_dataflow(entry) for entry in fields["dataflow"].items()),
+        architecture=architecture,
+        treatments=_treatments(architecture, {**operands, fields["output"].text(): "output"}),
+    )
+
+
+def _parameter(entry: Field) -> Parameter:
+    fields = entry.mapping()
+    entry.refuse_unknown(fields, ("what", "value", "status", "source"))
+    texts = {key: fields[key].text() for key in ("what", "value", "source")}
+    return Parameter(**texts, status=Status(fields["status"].one_of([s.value for s in Status], "status")))
+
+
+def _level_dataflow(entry: Field) -> LevelDataflow:
+    fields = entry.mapping()
+    entry.refuse_unknown(fields, ("level", "x", "y", "tile", "order"))
+    grown: dict[str, Any] = {key: _growths(fields[key]) for key in ("x", "y", "tile") if key in fields}
+    order = tuple(r for role in fields["order"].names() for r in spelled_out(role)) if "order" in fields else ()
+    return LevelDataflow(level=fields["level"].text(), order=order, **grown)
+
+
+def _growths(field: Field) -> tuple[Growth, ...]:
+    """``M K/A N<=4``: grow M, then K over the non-zeros of A, then N up to 4. Shorthands grow their last role first."""
+    growths: list[Growth] = []
+    for word in field.names():
+        match = _GROWTH.fullmatch(word)
+        if match is None or match[1] not in (*ROLES, *SHORTHANDS):
+            raise field.error(f"'{word}' is not a loop to grow", "write M, M<=16 or K/A")
+        limit = int(match[3]) if match[3] else None
+        growths.append(Growth(match[1], limit, match[2]))
+    return tuple(growths)
+
+
+def _treatments(architecture: Architecture, kinds: Mapping[str, str]) -> tuple[TensorTreatment, ...]:
+    formats: dict[str, list[str]] = {role: [] for role in kinds}
+    gating: dict[str, list[str]] = {role: [] for role in kinds}
+    skipping: dict[str, list[str]] = {role: [] for role in kinds}
+    for level in architecture.levels:
+        for role, layout in level.formats.items():
+            ranks = "-".join(dict.fromkeys(rank.format.value for rank in layout.ranks))
+            formats[role].append(f"{ranks} at {level.name}")
+        for entry in level.optimizations:
+            for option in entry.options:
+                words = {"spatial-skipping": "in space", "position-skipping": "by position"}.get(entry.kind.value, "")
+                arrow = f"{option.follower} ← {', '.join(option.leaders)}" if option.leaders else option.follower
+                text = f"{arrow} {words + ' ' if words else ''}at {level.name}"
+                (gating if entry.kind.value == "gating" else skipping)[option.follower].append(text)
+    return tuple(
+        TensorTreatment(role, kind, tuple(formats[role]), tuple(gating[role]), tuple(skipping[role]))
+        for role, kind in kinds.items()
+    )
