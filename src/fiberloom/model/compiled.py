@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-ENTRY_POINTS: Final = ("evaluate_part",)
+ENTRY_POINTS: Final = ("evaluate_part", "insert")
 """Functions that Python calls in compiled form; the others are compiled as parts of them."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -26,24 +26,38 @@ def build_nest(p, m, w):
     """
     D, L = p.variables, p.levels
     n = 0
+    active = 0
+    steps = 1
     for d in range(D):
         w.extent[0, d] = 1
     for level in range(L):
         for d in range(D):
             w.spatial_extent[level, d] = w.extent[level, d]
-        fan = 1
+        x = y = 1
         if p.has_fanout[level]:
             for i in range(D):
                 d = m.spatial_order[level, i]
                 f = m.spatial[level, d]
+                axis = 1 if (m.on_x[level] >> d) & 1 else 2
                 w.loop_variable[n] = d
                 w.loop_bound[n] = f
                 w.loop_level[n] = level
-                w.loop_axis[n] = 1 if i < m.split[level] else 2
-                w.spatial_extent[level, d] *= f
-                fan *= f
+                w.loop_axis[n] = axis
                 n += 1
-        w.fanout[level] = fan
+                if f > 1:
+                    w.active_variable[active] = d
+                    w.active_bound[active] = f
+                    w.active_level[active] = level
+                    w.active_axis[active] = axis
+                    active += 1
+                    w.spatial_extent[level, d] *= f
+                    if axis == 1:
+                        x *= f
+                    else:
+                        y *= f
+        w.fanout[level] = x * y
+        w.fanout_xy[level, 0] = x
+        w.fanout_xy[level, 1] = y
         for d in range(D):
             w.extent[level + 1, d] = w.spatial_extent[level, d]
         for i in range(D):
@@ -53,14 +67,26 @@ def build_nest(p, m, w):
             w.loop_bound[n] = f
             w.loop_level[n] = level
             w.loop_axis[n] = 0
-            w.extent[level + 1, d] *= f
             n += 1
+            if f > 1:
+                w.active_variable[active] = d
+                w.active_bound[active] = f
+                w.active_level[active] = level
+                w.active_axis[active] = 0
+                active += 1
+                w.extent[level + 1, d] *= f
+                steps *= f
+    w.active_count = active
+    w.steps = steps
     # instances in use of each level: product of the fan-outs above it
     used = 1
     for level in range(L - 1, -1, -1):
         w.used_instances[level + 1] = used
         used *= w.fanout[level]
     w.used_instances[0] = used
+    for level in range(L):
+        for t in range(p.tensors):
+            w.tile[level, t] = tile_size(p, t, w.extent[level + 1]) if m.keep[level, t] else 0
     return n
 
 
@@ -79,60 +105,58 @@ def tile_size(p, t, extent):
 
 
 @kernel
-def _distinct_offsets(p, t, w, first_level, last_level, n_loops):
+def _distinct_offsets(p, t, w, first_level, last_level):
     """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
-    simple = p.is_simple[t]
     total = 1
-    if simple:
-        for i in range(n_loops):
-            if w.loop_axis[i] != 0 and first_level <= w.loop_level[i] <= last_level and p.is_relevant[t, w.loop_variable[i]]:
-                total *= w.loop_bound[i]
+    if p.is_simple[t]:
+        for i in range(w.active_count):
+            if w.active_axis[i] != 0 and first_level <= w.active_level[i] <= last_level:
+                if p.is_relevant[t, w.active_variable[i]]:
+                    total *= w.active_bound[i]
         return total
     # Positions are sums of steps; gather (bound, step per rank) of the relevant spatial loops.
-    D = p.variables
     count = 0
-    for d in range(D):
+    for d in range(p.variables):
         w.running[d] = w.extent[first_level, d]
-    for i in range(n_loops):
-        level = w.loop_level[i]
+    for i in range(w.active_count):
+        level = w.active_level[i]
         if level < first_level:
             continue
         if level > last_level:
             break
-        d, b = w.loop_variable[i], w.loop_bound[i]
-        if b > 1:
-            if w.loop_axis[i] != 0 and p.is_relevant[t, d]:
-                w.offset_bound[count] = b
-                for r in range(p.rank_count[t]):
-                    w.offset_step[count, r] = p.coefficient[t, r, d] * w.running[d]
-                count += 1
-            w.running[d] *= b
-    if p.is_separable[t]:
-        for r in range(p.rank_count[t]):
-            loops = 0
-            first = second = -1
-            for k in range(count):
-                if w.offset_step[k, r] != 0:
-                    loops += 1
-                    if first < 0:
-                        first = k
-                    else:
-                        second = k
-            if loops == 1:
-                total *= w.offset_bound[first]
-            elif loops == 2:
-                a, b = abs(w.offset_step[first, r]), abs(w.offset_step[second, r])
-                n, m = w.offset_bound[first], w.offset_bound[second]
-                x, y = a, b
-                while y:
-                    x, y = y, x % y
-                total *= n * m - max(0, n - b // x) * max(0, m - a // x)
-            elif loops > 2:
-                total *= _count_sums(p, w, count, r, 1)
-        return total
+        d, b = w.active_variable[i], w.active_bound[i]
+        if w.active_axis[i] != 0 and p.is_relevant[t, d]:
+            w.offset_bound[count] = b
+            for r in range(p.rank_count[t]):
+                w.offset_step[count, r] = p.coefficient[t, r, d] * w.running[d]
+            count += 1
+        w.running[d] *= b
     if count == 0:
         return 1
-    return _count_sums(p, w, count, -1, p.rank_count[t])
+    if not p.is_separable[t]:
+        return _count_sums(p, w, count, -1, p.rank_count[t])
+    for r in range(p.rank_count[t]):
+        loops = 0
+        first = second = -1
+        for k in range(count):
+            if w.offset_step[k, r] != 0:
+                loops += 1
+                if first < 0:
+                    first = k
+                else:
+                    second = k
+        if loops == 1:
+            total *= w.offset_bound[first]
+        elif loops == 2:
+            a, b = abs(w.offset_step[first, r]), abs(w.offset_step[second, r])
+            n, m = w.offset_bound[first], w.offset_bound[second]
+            x, y = a, b
+            while y:
+                x, y = y, x % y
+            total *= n * m - max(0, n - b // x) * max(0, m - a // x)
+        elif loops > 2:
+            total *= _count_sums(p, w, count, r, 1)
+    return total
 
 
 @kernel
@@ -164,47 +188,39 @@ def _count_sums(p, w, count, rank, ranks):
 
 
 @kernel
-def _simple_fetches(p, t, w, level, n_loops):
+def _simple_fetches(p, t, w, level):
     """Times a tile of a tensor without overlapping windows is fetched: all turns but the innermost irrelevant run."""
     fetches = 1
     met = False
-    for i in range(n_loops):
-        at = w.loop_level[i]
-        if at < level or w.loop_axis[i] != 0:
-            continue
-        b = w.loop_bound[i]
-        if b == 1:
+    for i in range(w.active_count):
+        if w.active_level[i] < level or w.active_axis[i] != 0:
             continue
         if met:
-            fetches *= b
-        elif p.is_relevant[t, w.loop_variable[i]]:
+            fetches *= w.active_bound[i]
+        elif p.is_relevant[t, w.active_variable[i]]:
             met = True
-            fetches *= b
+            fetches *= w.active_bound[i]
     return fetches
 
 
 @kernel
-def fetched_per_child(p, t, w, level, n_loops):
+def fetched_per_child(p, t, w, level):
     """Words that one child below `level`'s fan-out is sent over the whole run.
 
     Also leaves the transitions in `w` for the peer-link analysis; returns (words, number of transitions or −1).
     """
     if level == 0:  # compute: no residency, one element each step
-        turns = 1
-        for i in range(n_loops):
-            if w.loop_axis[i] == 0:
-                turns *= w.loop_bound[i]
-        return turns, -1
-    whole = w.tile[level - 1, t]
+        return w.steps, -1
+    whole = tile_size(p, t, w.extent[level])
     if p.is_simple[t]:
-        return whole * _simple_fetches(p, t, w, level, n_loops), -1
+        return whole * _simple_fetches(p, t, w, level), -1
     extent = w.extent[level]
     for r in range(p.rank_count[t]):
         length = 1
         for d in range(p.variables):
             length += abs(p.coefficient[t, r, d]) * (extent[d] - 1)
         w.lengths[r] = length
-    turns = gather_transitions(p, t, w, level, n_loops)
+    turns = gather_transitions(p, t, w, level)
     moves(p, t, w, turns)
     transition_deltas(p, t, w, turns, whole)
     words = whole
@@ -216,16 +232,15 @@ def fetched_per_child(p, t, w, level, n_loops):
 
 
 @kernel
-def _distinct_elements(p, t, w, level, n_loops):
+def _distinct_elements(p, t, w, level):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
-    whole = w.tile[level, t]
     if p.is_simple[t]:
-        total = whole
-        for i in range(n_loops):
-            if w.loop_axis[i] == 0 and w.loop_level[i] > level and p.is_relevant[t, w.loop_variable[i]]:
-                total *= w.loop_bound[i]
+        total = tile_size(p, t, w.extent[level + 1])
+        for i in range(w.active_count):
+            if w.active_axis[i] == 0 and w.active_level[i] > level and p.is_relevant[t, w.active_variable[i]]:
+                total *= w.active_bound[i]
         return total
-    turns = gather_transitions(p, t, w, level + 1, n_loops) if level + 1 < p.levels else 0
+    turns = gather_transitions(p, t, w, level + 1) if level + 1 < p.levels else 0
     extent = w.extent[level + 1]
     total = 1
     for r in range(p.rank_count[t]):
@@ -255,101 +270,115 @@ def _distinct_elements(p, t, w, level, n_loops):
 
 @kernel
 def dense_traffic(p, m, w):
-    """Fill `w.dense[level, tensor] = (reads, fills, updates)` per instance and the temporal steps. Returns the loops."""
-    L, T = p.levels, p.tensors
-    n_loops = build_nest(p, m, w)
+    """Fill `w.dense[level, tensor] = (reads, fills, updates)` per instance. Needs `build_nest`."""
     exact = p.delta_rule == DELTA_EXACT
-    for level in range(L):
-        for t in range(T):
-            w.tile[level, t] = tile_size(p, t, w.extent[level + 1])
-    for t in range(T):
-        is_output = t == p.output
-        # every boundary as if all levels kept the tensor
-        for level in range(L):
-            words, turns = fetched_per_child(p, t, w, level, n_loops)
-            distinct = _distinct_offsets(p, t, w, level, level, n_loops) if m.multicast[level, t] else w.fanout[level]
-            w.share[level] = words
-            w.content[level] = words * distinct
-            w.link[level] = 0
-            if m.peer_links[level, t] and w.fanout[level] > 1 and (level > 0 or not exact):
-                saved, linked = peer_links(p, t, w, level, turns, n_loops)
-                w.content[level] -= saved
-                w.link[level] = linked
-                w.share[level] -= linked / w.fanout[level]
-        # share of the output that one instance of each level handles
-        outermost = L - 1
+    for t in range(p.tensors):
+        outermost = p.levels - 1
         while outermost > 0 and not m.keep[outermost, t]:
             outermost -= 1
-        if is_output:
-            w.partition[L - 1] = w.tile[L - 1, t]
-            for level in range(L - 2, -1, -1):
-                spread = tile_size(p, t, w.spatial_extent[level + 1]) if w.fanout[level + 1] > 1 else w.tile[level, t]
-                w.partition[level] = np.floor(w.partition[level + 1] * w.tile[level, t] / spread)
-            if exact:
-                for level in range(L):
-                    w.partition[level] = _distinct_elements(p, t, w, level, n_loops)
-        # bypass: an unkept level's demand falls on the next keeper outside it
-        pending_share = 0.0
-        pending_distinct = 0.0
-        pending = -1.0  # words per child demanded from below an unkept level
-        lowest = 0  # innermost level of the run of fan-outs that the pending demand has crossed
-        child = -1  # nearest keeper inside
-        for level in range(L):
-            if pending >= 0:
-                if exact:
-                    spread = float(_distinct_offsets(p, t, w, lowest, level, n_loops)) if m.multicast[level, t] else 0.0
-                    if not m.multicast[level, t]:
-                        spread = pending_distinct * w.fanout[level]
-                    content = pending_share * spread
-                    pending_distinct = spread
-                else:
-                    offered = w.share[level] * w.fanout[level]
-                    factor = pending * w.fanout[level] / offered if offered > 0 else 0.0
-                    content = w.content[level] * factor
-                w.link[level] = 0.0  # links between children that keep nothing are pointless
-            else:
-                content = w.content[level]
-                pending_share = w.share[level]
-                pending_distinct = content / pending_share if pending_share > 0 else 0.0
-                lowest = level
+        for level in range(p.levels):
+            for a in range(3):
+                w.dense[level, t, a] = 0.0
+            w.peer[level, t] = 0.0
+        if t == p.output:
+            _output_shares(p, t, w, exact)
+        if exact:
+            _exact_demand(p, t, m, w, outermost)
+        else:
+            _sampled_demand(p, t, m, w, outermost)
+        for level in range(outermost + 1):
             if not m.keep[level, t]:
-                pending = content
-                for a in range(3):
-                    w.dense[level, t, a] = 0
-                w.tile[level, t] = 0
                 continue
-            pending = -1.0
             peer = 0.0
             if level < outermost and w.link[level + 1] > 0:
                 # words passed on between the children of the level outside, per child (the reference tool divides by all
                 # instances of the child level instead)
                 peer = w.link[level + 1] / w.fanout[level + 1] if exact else w.link[level + 1] // w.used_instances[level + 1]
             share = w.share[level + 1] if level < outermost else 0.0
-            if is_output:
-                first = w.partition[level]
-                if exact and child >= 0:
-                    first = w.partition[child] * pending_distinct
-                w.dense[level, t, 0] = round(content + peer - first)
-                w.dense[level, t, 2] = round(content)
-                if level == outermost:
-                    w.dense[level, t, 1] = 0
-                elif p.first_visit_fills:
-                    w.dense[level, t, 1] = np.floor(share + peer)
-                else:
-                    w.dense[level, t, 1] = round(share + peer - w.partition[level])
-            else:
-                w.dense[level, t, 0] = round(content + peer)
-                w.dense[level, t, 1] = np.floor(share + peer)
-                w.dense[level, t, 2] = 0
+            content = w.content[level]
             w.peer[level, t] = peer
-            child = level
-        for level in range(outermost + 1, L):
-            w.tile[level, t] = 0
-            for a in range(3):
-                w.dense[level, t, a] = 0
-    steps = 1
-    for i in range(n_loops):
-        if w.loop_axis[i] == 0:
-            steps *= w.loop_bound[i]
-    w.steps = steps
-    return n_loops
+            if t != p.output:
+                w.dense[level, t, 0] = content + peer if exact else round(content + peer)
+                w.dense[level, t, 1] = share + peer if exact else np.floor(share + peer)
+                continue
+            # the first visit of an output element needs no read, and no fill where the rule says so
+            own = w.partition[level]
+            first = 0.0 if level == outermost else own
+            if exact:
+                w.dense[level, t, 0] = content + peer - own
+                w.dense[level, t, 1] = share + peer - first
+                w.dense[level, t, 2] = content
+            else:
+                w.dense[level, t, 0] = round(content + peer - own)
+                w.dense[level, t, 1] = np.floor(share + peer) if p.first_visit_fills else round(share + peer - first)
+                w.dense[level, t, 2] = round(content)
+
+
+@kernel
+def _output_shares(p, t, w, exact):
+    """Distinct output elements that one instance of each level handles, into `w.partition`."""
+    if exact:
+        for level in range(p.levels):
+            w.partition[level] = _distinct_elements(p, t, w, level)
+        return
+    w.partition[p.levels - 1] = tile_size(p, t, w.extent[p.levels])
+    for level in range(p.levels - 2, -1, -1):
+        size = tile_size(p, t, w.extent[level + 1])
+        spread = tile_size(p, t, w.spatial_extent[level + 1]) if w.fanout[level + 1] > 1 else size
+        w.partition[level] = np.floor(w.partition[level + 1] * size / spread)
+
+
+@kernel
+def _exact_demand(p, t, m, w, outermost):
+    """Words read from every keeper, `w.content`, and sent to every child, `w.share` (of the level above the child).
+
+    Fan-outs of levels that do not keep the tensor act as one with the keeper's outside them.
+    """
+    level = 0
+    while level <= outermost:
+        words, turns = fetched_per_child(p, t, w, level)
+        groups = 1.0
+        together = True  # one multicast spans the whole run of fan-outs
+        lowest = level
+        while True:
+            w.share[level] = words
+            w.link[level] = 0.0
+            if not m.multicast[level, t]:
+                together = False
+                groups *= w.fanout[level]
+            elif together:
+                groups = float(_distinct_offsets(p, t, w, lowest, level))
+            else:
+                groups *= _distinct_offsets(p, t, w, level, level)
+            if m.keep[level, t] or level == outermost:
+                break
+            level += 1
+        w.content[level] = words * groups
+        if lowest == level and level > 0 and m.peer_links[level, t] and w.fanout[level] > 1:
+            saved, linked = peer_links(p, t, w, level, turns)
+            w.content[level] -= saved
+            w.link[level] = linked
+            w.share[level] -= linked / w.fanout[level]
+        level += 1
+
+
+@kernel
+def _sampled_demand(p, t, m, w, outermost):
+    """As `_exact_demand`, the way of the reference builds: as if all levels kept the tensor, then bypassed level by level."""
+    pending = -1.0  # demand on a level that does not keep the tensor
+    for level in range(outermost + 1):
+        words, turns = fetched_per_child(p, t, w, level)
+        distinct = _distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
+        w.share[level] = words
+        w.content[level] = words * distinct
+        w.link[level] = 0.0
+        if m.peer_links[level, t] and w.fanout[level] > 1:
+            saved, linked = peer_links(p, t, w, level, turns)
+            w.content[level] -= saved
+            w.link[level] = linked
+            w.share[level] -= linked / w.fanout[level]
+        if pending >= 0:
+            offered = w.share[level] * w.fanout[level]
+            w.content[level] *= pending * w.fanout[level] / offered if offered > 0 else 0.0
+            w.link[level] = 0.0  # links between children that keep nothing are pointless
+        pending = -1.0 if m.keep[level, t] else w.content[level]

@@ -128,7 +128,7 @@ def _run(problem: Any, packed: PackedMappings, tables: OccupancyTables, works: A
         for pending in (todo[:512], todo[512:]):
             while len(pending):
                 arguments = (
-                    problem, packed.temporal, packed.spatial, packed.temporal_order, packed.spatial_order, packed.split,
+                    problem, packed.temporal, packed.spatial, packed.temporal_order, packed.spatial_order, packed.on_x,
                     packed.keep, rows, tables.arrays, works, pending, result.status, result.cycles, result.energy_pj,
                 )  # fmt: skip
                 if parts == 1:

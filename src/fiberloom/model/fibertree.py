@@ -39,7 +39,8 @@ def _shift(w, level, t, first, count):
 def ranks_from_loops(p, w, t, level, child, n_loops):
     """Assign the loops of tensor `t` at `level` to its ranks; `child` is the next keeper inside (−1: compute).
 
-    Returns OK, TOO_FEW_RANKS (loops are left over) or PRETILING (the child holds more ranks than this level).
+    Exact rules flatten surplus loops into the last rank that took one; the reference builds fail. Returns OK,
+    TOO_FEW_RANKS (loops are left over) or PRETILING (the child holds more ranks than this level).
     """
     D = p.variables
     has_metadata = p.has_metadata[level, t]
@@ -50,7 +51,10 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
     if pretiled:
         child_ranks = p.format_ranks[child, t] if p.has_metadata[child, t] else 1
         if child_ranks > ranks:
-            return PRETILING
+            if not p.exact:
+                return PRETILING
+            pretiled = False  # the tile is partitioned as it is read
+            child_ranks = 0
     # own loops (with those of bypassed levels inside), innermost first, with the extents at their top
     count = 0
     for d in range(D):
@@ -120,10 +124,19 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 else:
                     w.subtile[level, t, base + 1, d] = w.rank_loop_extent[0, d]
             own += 1
+        surplus = False
         while i >= 0:
             if w.rank_loop_bound[i] > 1:
-                failed = True
+                if own == 0 or not p.exact:
+                    failed = True
+                elif not surplus:
+                    for d in range(D):
+                        w.rank_bound[d] = 1
+                    surplus = True
+                w.rank_bound[w.rank_loop_variable[i]] *= w.rank_loop_bound[i]
             i -= 1
+        if surplus:  # surplus loops are flattened into the innermost rank
+            w.fibre[level, t, base] *= _fibre_length(p, t, w.rank_bound)
     else:
         rank = child_ranks - 1
         i = 0
@@ -171,10 +184,21 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 else:
                     w.subtile[level, t, at + 1, d] = w.rank_loop_extent[0, d]
             own += 1
+        surplus = False
         while i < count:
             if w.rank_loop_bound[i] > 1:
-                failed = True
+                if own == 0 or not p.exact:
+                    failed = True
+                elif not surplus:
+                    for d in range(D):
+                        w.rank_bound[d] = 1
+                    surplus = True
+                w.rank_bound[w.rank_loop_variable[i]] *= w.rank_loop_bound[i]
             i += 1
+        if surplus:  # surplus loops are flattened into the outermost rank
+            w.fibre[level, t, base + own - 1] *= _fibre_length(p, t, w.rank_bound)
+            for d in range(D):
+                w.subtile[level, t, base + own, d] = w.extent[level + 1, d]
     if failed:
         return TOO_FEW_RANKS
     if pretiled:

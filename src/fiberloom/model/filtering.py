@@ -15,7 +15,7 @@ import numpy as np
 
 from fiberloom.model.compiled import kernel
 from fiberloom.model.fibertree import OK, ranks_from_loops
-from fiberloom.model.leaders import child_keeper, follower_level, leader_boxes
+from fiberloom.model.leaders import child_keeper, exact_leader_boxes, follower_level, leader_boxes
 from fiberloom.model.occupancy import (
     BLOCKS,
     MAX_OCCUPANCY,
@@ -68,8 +68,8 @@ def _metadata_units(p, m, tab, w, t, level):
                     w.units[level, t, r, 0] = present * length
                     w.units[level, t, r, 1] = coordinates
                 else:
-                    w.units[level, t, r, 0] = fibres * length
-                    w.units[level, t, r, 1] = fibres * length
+                    w.units[level, t, r, 0] = fibres * length * w.present[level, t]
+                    w.units[level, t, r, 1] = fibres * length * w.present[level, t]
             fibres *= length
     else:
         key = combine(np.int64(level * 64 + t), 1 if parent_knows else 0)
@@ -124,6 +124,7 @@ def tile_occupancies(p, m, tab, w, n_loops):
     L, T = p.levels, p.tensors
     for t in range(T):
         parent = -1
+        arriving = 1.0  # share of tiles that an outer level sends at all
         for level in range(L - 1, -1, -1):
             w.instances[level, t] = w.used_instances[level + 1]
             w.density[level, t] = 1.0
@@ -135,6 +136,7 @@ def tile_occupancies(p, m, tab, w, n_loops):
                 continue
             knows = parent >= 0 and p.has_metadata[parent, t]
             w.parent_metadata[level, t] = knows
+            w.present[level, t] = arriving
             if knows or p.has_metadata[level, t]:
                 tile_statistics(p, tab, w, t, w.extent[level + 1], 0)
                 size = w.tile[level, t]
@@ -142,7 +144,9 @@ def tile_occupancies(p, m, tab, w, n_loops):
                 filled = 1.0 - w.stat[P_EMPTY]
                 if p.exact:
                     w.density[level, t] = mean / size
-                    w.present[level, t] = filled if knows else 1.0
+                    if knows:
+                        arriving = filled
+                        w.present[level, t] = filled
                 elif knows:
                     w.instances[level, t] *= filled
                     w.density[level, t] = mean / (size * filled) if filled > 0 else 0.0
@@ -218,7 +222,10 @@ def leader_probabilities(p, m, tab, w, n_loops):
                 w.failed_level, w.failed_tensor = p.saf_level[s], follower
                 return 10
             child = child_keeper(m, source, follower)
-            probability = leader_boxes(p, m, tab, w, source, child, follower, p.option_leaders[o], n_loops)
+            if p.exact:
+                probability = exact_leader_boxes(p, tab, w, source, child, follower, p.option_leaders[o])
+            else:
+                probability = leader_boxes(p, tab, w, source, child, follower, p.option_leaders[o], n_loops)
             # expected gain decides between options
             at = child if child >= 0 else source
             occupied = w.tile[source, follower] * w.density[source, follower]
@@ -537,11 +544,8 @@ def spatial_skipping(p, m, tab, w, n_loops):
         x = y = 1.0
         for level in range(L - 1, -1, -1):
             expansion[level + 1, t, 0], expansion[level + 1, t, 1] = x, y
-            for i in range(n_loops):
-                if w.loop_level[i] == level and w.loop_axis[i] == 1:
-                    x *= w.loop_bound[i]
-                elif w.loop_level[i] == level and w.loop_axis[i] == 2:
-                    y *= w.loop_bound[i]
+            x *= w.fanout_xy[level, 0]
+            y *= w.fanout_xy[level, 1]
         expansion[0, t, 0], expansion[0, t, 1] = x, y
         for level in range(L + 1):
             w.ratio[level, t] = 1.0

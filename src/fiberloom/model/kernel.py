@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 from fiberloom.model.compiled import kernel
-from fiberloom.model.dataflow import dense_traffic
+from fiberloom.model.dataflow import build_nest, dense_traffic
 from fiberloom.model.filtering import (
     format_savings,
     leader_probabilities,
@@ -20,7 +20,7 @@ _ROOM = 128  # misses that one mapping may add at most
 
 
 @kernel
-def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, split, keep, mappings, tab, works,
+def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, on_x, keep, mappings, tab, works,
                   todo, status, cycles, energy, part, parts):
     """Evaluate the mappings listed in part `part` of `todo`; the last one's account stays in ``works[part]``.
 
@@ -43,12 +43,13 @@ def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, sp
                 m.spatial[level, d] = spatial[i, level, d]
                 m.temporal_order[level, d] = temporal_order[i, level, d]
                 m.spatial_order[level, d] = spatial_order[i, level, d]
-            m.split[level] = split[i, level]
+            m.on_x[level] = on_x[i, level]
             for t in range(T):
                 m.keep[level, t] = keep[i, level, t]
         before = w.miss_count + w.unit_miss_count
         w.clamped = 0
-        n_loops = dense_traffic(p, m, w)
+        n_loops = build_nest(p, m, w)
+        dense_traffic(p, m, w)
         s = tile_occupancies(p, m, tab, w, n_loops)
         if s == 0:
             format_savings(p, m, w)

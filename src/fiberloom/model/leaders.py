@@ -32,8 +32,52 @@ def child_keeper(m, level, t):
 
 
 @kernel
-def leader_boxes(p, m, tab, w, source, child, follower, leaders, n_loops):
-    """Probability that at least one leader's box is empty; that of each leader goes to `w.leader_empty`.
+def exact_leader_boxes(p, tab, w, source, child, follower, leaders):
+    """As `leader_boxes`, with boxes as the schedule has them.
+
+    What meets a granule of the follower while it stays put: the loops inside the child's tile; the lanes that share it
+    (spatial loops from `source` down to the child that do not index the follower); and, for a child that holds it, the
+    temporal loops above, at whatever level, up to the first that moves the follower on. Where a block of the source is
+    larger than the granule, the box grows along the follower's innermost moving loop.
+    """
+    D = p.variables
+    for d in range(D):
+        w.leader_extent[d] = w.extent[child + 1, d]
+    moving = -1
+    block = p.block_of[source, follower]
+    staying = child >= 0
+    for i in range(w.active_count):
+        level = w.active_level[i]
+        if level <= child:
+            continue
+        d, b = w.active_variable[i], w.active_bound[i]
+        if p.is_relevant[follower, d]:
+            if moving < 0 and level <= source:
+                moving = d
+            if w.active_axis[i] == 0:
+                staying = False
+            continue
+        if w.active_axis[i] != 0:
+            if level <= source:
+                w.leader_extent[d] *= b
+        elif staying:
+            w.leader_extent[d] *= b
+    if moving >= 0 and block > 1:
+        granule = tile_size(p, follower, w.extent[child + 1])
+        w.leader_extent[moving] = min(p.bounds[moving], w.leader_extent[moving] * ((block + granule - 1) // granule))
+    effectual = 1.0
+    for leader in range(p.tensors):
+        w.leader_empty[leader] = 0.0
+        if (leaders >> leader) & 1:
+            tile_statistics(p, tab, w, leader, w.leader_extent, 0)
+            w.leader_empty[leader] = w.stat[P_EMPTY]
+            effectual *= 1.0 - w.stat[P_EMPTY]
+    return 1.0 - effectual
+
+
+@kernel
+def leader_boxes(p, tab, w, source, child, follower, leaders, n_loops):
+    """Probability that at least one leader's box is empty, by the reference builds; each leader's goes to `w.leader_empty`.
 
     `source` is the level that sends the follower, `child` the next keeper inside (−1: compute), `leaders` a bit set.
     """
@@ -117,14 +161,8 @@ def leader_boxes(p, m, tab, w, source, child, follower, leaders, n_loops):
                     w.is_shared[d] = True
                     shared_product *= w.loop_bound[i]
                     met_shared = True
-        if ineffective and not p.exact:
-            continue
         if ineffective:
-            # a discordant walk over the leader: the granule is needed unless the leader's whole swept box is empty
-            for d in range(D):
-                w.shared_factor[d] = 1.0
-                w.is_shared[d] = False
-            shared_product = 1.0
+            continue
         for d in range(D):
             w.box_extent[d] = w.leader_extent[d]
         ratio = p.block[source] / (granule / shared_product)
@@ -140,9 +178,6 @@ def leader_boxes(p, m, tab, w, source, child, follower, leaders, n_loops):
                 scale = scale / w.shared_factor[d]
         if scale > 1:
             w.box_extent[w.loop_variable[anchor]] = int(w.box_extent[w.loop_variable[anchor]] * scale)
-        if p.exact:  # the reference tool looks beyond the tensor's edge
-            for d in range(D):
-                w.box_extent[d] = min(w.box_extent[d], p.bounds[d])
         tile_statistics(p, tab, w, leader, w.box_extent, 0)
         w.leader_empty[leader] = w.stat[P_EMPTY]
         effectual *= 1.0 - w.stat[P_EMPTY]

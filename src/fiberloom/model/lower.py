@@ -415,7 +415,8 @@ def _action_optimizations(levels: Sequence[StorageLevel], workload: Einsum) -> d
 
 @dataclass(frozen=True)
 class PackedMappings:
-    """Mappings as arrays: ``(n, L, D)`` factors and orders (innermost first), ``(n, L)`` split, ``(n, L, T)`` keep.
+    """Mappings as arrays: ``(n, L, D)`` factors and orders (innermost first), ``(n, L)`` bit
+    sets of the variables whose spatial loop runs along X, ``(n, L, T)`` keep.
 
     `multicast` and `peer_links`, ``(L, T)``, hold for the whole batch.
     """
@@ -424,7 +425,7 @@ class PackedMappings:
     spatial: Array
     temporal_order: Array
     spatial_order: Array
-    split: Array
+    on_x: Array
     keep: Array
     multicast: Array
     peer_links: Array
@@ -439,7 +440,7 @@ class PackedMappings:
         T = self.keep.shape[2]
         for name in ("temporal", "spatial", "temporal_order", "spatial_order"):
             row[name][0, :L, :D] = getattr(self, name)[i]
-        row["split"][0, :L] = self.split[i]
+        row["on_x"][0, :L] = self.on_x[i]
         row["keep"][0, :L, :T] = self.keep[i]
         row["multicast"][0, :L, :T] = self.multicast
         row["peer_links"][0, :L, :T] = self.peer_links
@@ -458,7 +459,7 @@ def pack(problem: Problem, mappings: Sequence[Mapping]) -> PackedMappings:
     spatial = np.ones((n, L, D), np.int64)
     temporal_order = np.zeros((n, L, D), np.int64)
     spatial_order = np.zeros((n, L, D), np.int64)
-    split = np.zeros((n, L), np.int64)
+    on_x = np.zeros((n, L), np.int64)
     keep = np.ones((n, L, T), np.bool_)
     multicast = np.ones((L, T), np.bool_)
     peer_links = np.zeros((L, T), np.bool_)
@@ -476,12 +477,9 @@ def pack(problem: Problem, mappings: Sequence[Mapping]) -> PackedMappings:
                     )
                 spatial[i, level_index, variables.index(variable)] = factor
             temporal_order[i, level_index] = _order(level.temporal_order, variables)
-            order = _order(level.spatial_order, variables)
-            along_x = set(variables if level.spatial_x is None else level.spatial_x)
-            # X loops are the innermost ones of the block: as in the reference tool, a stable partition
-            inner = [d for d in order if variables[d] in along_x]
-            spatial_order[i, level_index] = inner + [d for d in order if variables[d] not in along_x]
-            split[i, level_index] = len(inner)
+            spatial_order[i, level_index] = _order(level.spatial_order, variables)
+            along_x = variables if level.spatial_x is None else level.spatial_x
+            on_x[i, level_index] = sum(1 << variables.index(v) for v in along_x)
             kept = level.keep if level.keep is not None else spec.keep
             if kept is not None:
                 for tensor in kept:
@@ -494,7 +492,7 @@ def pack(problem: Problem, mappings: Sequence[Mapping]) -> PackedMappings:
         for t, tensor in enumerate(tensors):
             if not keep[i, :, t].any():
                 raise MappingError(f"no level keeps tensor '{tensor}'", hint="every tensor is kept at one level at least")
-    return PackedMappings(temporal, spatial, temporal_order, spatial_order, split, keep, multicast, peer_links)
+    return PackedMappings(temporal, spatial, temporal_order, spatial_order, on_x, keep, multicast, peer_links)
 
 
 def _order(listed: Sequence[str], variables: list[str]) -> list[int]:

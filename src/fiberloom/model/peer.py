@@ -35,19 +35,22 @@ def _delta_shape(lengths, ranks, partial, move, low, size):
 
 
 @kernel
-def _linked_children(offsets, children, ranks, need, width, height, linked):
-    """Mark children with a mesh neighbour whose position differs from theirs by `need`; returns how many."""
+def _linked_children(offsets, children, ranks, need, place, at, linked):
+    """Mark children with a mesh neighbour whose position differs from theirs by `need`; returns how many.
+
+    `place[i]` is child `i`'s (x, y); `at[y, x]` is the child there, or −1.
+    """
     count = 0
+    height, width = at.shape
     for i in range(children):
         linked[i] = False
-        x, y = i % width, i // width
         for side in range(4):
-            nx = x + (1 if side == 0 else -1 if side == 1 else 0)
-            ny = y + (1 if side == 2 else -1 if side == 3 else 0)
+            nx = place[i, 0] + (1 if side == 0 else -1 if side == 1 else 0)
+            ny = place[i, 1] + (1 if side == 2 else -1 if side == 3 else 0)
             if nx < 0 or nx >= width or ny < 0 or ny >= height:
                 continue
-            j = ny * width + nx
-            if j >= children:
+            j = at[ny, nx]
+            if j < 0:
                 continue
             same = True
             for r in range(ranks):
@@ -82,7 +85,7 @@ def _groups(offsets, children, ranks, radix, skip):
 
 
 @kernel
-def peer_links(p, t, w, level, turns, n_loops):
+def peer_links(p, t, w, level, turns):
     """Words that `level` need not read because its children pass them on, and words passed on, per instance of `level`.
 
     Exact schedules compare with the step before; the reference builds compare iteration 1 of every loop with iteration 0.
@@ -91,7 +94,7 @@ def peer_links(p, t, w, level, turns, n_loops):
     if turns < 0:
         if level > 0:
             return 0.0, 0.0  # tiles without overlap never reappear at a neighbour
-        turns = gather_transitions(p, t, w, level, n_loops)
+        turns = gather_transitions(p, t, w, level)
         moves(p, t, w, turns)
         for r in range(ranks):
             w.lengths[r] = 1
@@ -100,36 +103,43 @@ def peer_links(p, t, w, level, turns, n_loops):
             w.turn_delta[j] = 1
     if turns == 0:
         return 0.0, 0.0
-    # positions of the children relative to the first
+    exact = p.delta_rule == DELTA_EXACT
+    # positions of the children relative to the first, and their places in the mesh
     count = 0
-    children = 1
-    x_bound = y_bound = 1
-    D = p.variables
-    for d in range(D):
+    children = w.fanout[level]
+    for d in range(p.variables):
         w.running[d] = w.extent[level, d]
-    for i in range(n_loops):
-        if w.loop_level[i] == level and w.loop_axis[i] != 0 and w.loop_bound[i] > 1:
-            d, b = w.loop_variable[i], w.loop_bound[i]
+    for i in range(w.active_count):
+        if w.active_level[i] == level and w.active_axis[i] != 0:
+            d, b = w.active_variable[i], w.active_bound[i]
             w.offset_bound[count] = b
+            w.offset_axis[count] = w.active_axis[i]
             for r in range(ranks):
                 w.offset_step[count, r] = p.coefficient[t, r, d] * w.running[d]
             w.running[d] *= b
-            children *= b
-            if w.loop_axis[i] == 1:
-                x_bound *= b
-            else:
-                y_bound *= b
             count += 1
-    width, height = max(p.fan_x[level], x_bound), max(p.fan_y[level], y_bound)
+    width, height = max(p.fan_x[level], w.fanout_xy[level, 0]), max(p.fan_y[level], w.fanout_xy[level, 1])
     offsets = np.zeros((children, ranks), np.int64)
+    place = np.zeros((children, 2), np.int64)
+    at = np.full((height, width), -1)
     reach = np.zeros(ranks, np.int64)
     for i in range(children):
         rest = i
+        x_radix = y_radix = 1
         for k in range(count):
             index = rest % w.offset_bound[k]
             rest //= w.offset_bound[k]
             for r in range(ranks):
                 offsets[i, r] += w.offset_step[k, r] * index
+            if w.offset_axis[k] == 1:
+                place[i, 0] += x_radix * index
+                x_radix *= w.offset_bound[k]
+            else:
+                place[i, 1] += y_radix * index
+                y_radix *= w.offset_bound[k]
+        if not exact:  # the reference builds number children through, whole rows of the mesh first
+            place[i, 0], place[i, 1] = i % width, i // width
+        at[place[i, 1], place[i, 0]] = i
     for k in range(count):
         for r in range(ranks):
             reach[r] += abs(w.offset_step[k, r]) * (w.offset_bound[k] - 1)
@@ -140,7 +150,6 @@ def peer_links(p, t, w, level, turns, n_loops):
     low_before, size_before = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     need = np.zeros(ranks, np.int64)
     zero = np.zeros(ranks, np.int64)
-    exact = p.delta_rule == DELTA_EXACT
     saved = 0.0
     passed = 0.0
     outer = 1.0
@@ -192,7 +201,7 @@ def peer_links(p, t, w, level, turns, n_loops):
                     possible = False
             if not possible:
                 continue
-            n = _linked_children(offsets, children, ranks, need, width, height, linked)
+            n = _linked_children(offsets, children, ranks, need, place, at, linked)
             if n == 0:
                 continue
             remaining = _groups(offsets, children, ranks, p.radix, linked)

@@ -110,7 +110,7 @@ MAPPING: Final = _layout(
         ("spatial", _int, (_L, _D)),
         ("temporal_order", _int, (_L, _D)),  # variables, innermost first
         ("spatial_order", _int, (_L, _D)),
-        ("split", _int, (_L,)),  # how many loops of the spatial order run along X
+        ("on_x", _int, (_L,)),  # bit set of the variables whose spatial loop runs along X
         ("keep", _bool, (_L, _T)),
         ("multicast", _bool, (_L, _T)),
         ("peer_links", _bool, (_L, _T)),
@@ -124,9 +124,15 @@ WORK: Final = _layout(
         ("loop_bound", _int, (_K,)),
         ("loop_level", _int, (_K,)),
         ("loop_axis", _int, (_K,)),  # 0 temporal, 1 X, 2 Y
+        ("active_count", _int),  # loops of a bound above 1
+        ("active_variable", _int, (_K,)),
+        ("active_bound", _int, (_K,)),
+        ("active_level", _int, (_K,)),
+        ("active_axis", _int, (_K,)),
         ("extent", _int, (_L + 1, _D)),  # iterations inside and at storage level l, row l + 1; row 0 is compute
         ("spatial_extent", _int, (_L, _D)),  # without level l's temporal loops
         ("fanout", _int, (_L,)),
+        ("fanout_xy", _int, (_L, 2)),
         ("used_instances", _int, (_L + 1,)),  # row 0 is compute
         ("tile", _int, (_L, _T)),  # words; 0 where the tensor is not kept
         ("dense", _float, (_L, _T, 3)),  # reads, fills, updates
@@ -138,6 +144,7 @@ WORK: Final = _layout(
         ("running", _int, (_D,)),
         ("lengths", _int, (_R,)),
         ("offset_bound", _int, (_K,)),
+        ("offset_axis", _int, (_K,)),
         ("offset_step", _int, (_K, _R)),
         ("turn_bound", _int, (_K,)),
         ("turn_step", _int, (_K, _R)),

@@ -27,21 +27,18 @@ def overlap(p, t, lengths, move, whole):
 
 
 @kernel
-def gather_transitions(p, t, w, level, n_loops):
-    """Non-trivial temporal loops above level's fan-out: bounds into `w.turn_bound`, steps into `w.turn_step`. Returns how many."""
-    D = p.variables
-    for d in range(D):
+def gather_transitions(p, t, w, level):
+    """Temporal loops above level's fan-out: bounds into `w.turn_bound`, steps into `w.turn_step`. Returns how many."""
+    for d in range(p.variables):
         w.running[d] = w.spatial_extent[level, d]
     count = 0
-    for i in range(n_loops):
-        at = w.loop_level[i]
-        if at < level or (at == level and w.loop_axis[i] != 0):
+    for i in range(w.active_count):
+        at = w.active_level[i]
+        if at < level or (at == level and w.active_axis[i] != 0):
             continue
-        b = w.loop_bound[i]
-        if b == 1:
-            continue
-        d = w.loop_variable[i]
-        if w.loop_axis[i] == 0:
+        b = w.active_bound[i]
+        d = w.active_variable[i]
+        if w.active_axis[i] == 0:
             w.turn_bound[count] = b
             for r in range(p.rank_count[t]):
                 w.turn_step[count, r] = p.coefficient[t, r, d] * w.running[d]
