@@ -1,0 +1,30 @@
+"""Where commands print: one console for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout.
+
+    Raises:
+        ValueError: for NaN or infinity, which JSON has not (a fault of fiberloom).
+    """
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """A console on stdout; 100 columns wide where there is no terminal and COLUMNS does not say otherwise."""
+    import os
+
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
+    return Console(highlight=False, width=width)

@@ -1,0 +1,146 @@
+"""Designs side by side on one workload: cycles, energy by kind of component, and what their features save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from fiberloom.architecture.levels import Architecture, ComponentClass
+from fiberloom.model.evaluation import Evaluation
+from fiberloom.report.bars import legend, stacked_bar
+from fiberloom.report.quantities import count, energy, ratio
+from fiberloom.report.savings import ALL_FEATURES, Saving
+from fiberloom.report.tables import bullet, heading
+
+KINDS: Final = {
+    ComponentClass.DRAM: "DRAM",
+    ComponentClass.SRAM: "on-chip buffers",
+    ComponentClass.REGFILE: "register files",
+    ComponentClass.MAC: "arithmetic",
+    ComponentClass.DUMMY: "wires",
+}
+NETWORKS: Final = "networks"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One design of a comparison, with what its features save (see `feature_savings`)."""
+
+    design: str
+    architecture: Architecture
+    evaluation: Evaluation
+    savings: tuple[Saving, ...] = ()
+
+    def energy_by_kind_pj(self) -> dict[str, float]:
+        """Energy in pJ by kind of component, in the order of `KINDS`."""
+        kinds = {level.name: KINDS[level.component] for level in self.architecture.levels}
+        kinds[self.architecture.compute.name] = KINDS[self.architecture.compute.component]
+        parts = dict.fromkeys([*KINDS.values(), NETWORKS], 0.0)
+        for name, value in self.evaluation.energy_by_component_pj.items():
+            parts[kinds.get(name, NETWORKS)] += value
+        return parts
+
+    @property
+    def against_dense(self) -> Saving | None:
+        """The design without any of its features; None for a dense design."""
+        if not self.savings:
+            return None
+        return next((s for s in self.savings if s.feature == ALL_FEATURES), self.savings[-1])
+
+
+def comparison_report(title: str, rows: Sequence[Row]) -> Iterator[ConsoleRenderable]:
+    """Table, energy picture and savings of `rows`, all on the workload that `title` names."""
+    yield Rule(Text(title, style="bold"), align="left", characters="━")
+    yield comparison_table(rows)
+    yield heading("Energy by kind of component")
+    yield EnergyPicture(rows)
+    if any(row.savings for row in rows):
+        yield heading("What each sparse feature saves", "the same mapping without it, as a multiple")
+        yield features_table(rows)
+    warnings = dict.fromkeys(f"{row.design}: {warning}" for row in rows for warning in row.evaluation.warnings)
+    if warnings:
+        yield heading("Warnings")
+        for warning in warnings:
+            yield bullet(warning, "yellow")
+    yield Text("")
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """Cycles, energy and utilisation, and speed-up and energy ratio over the same design without its features."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column(" design", overflow="fold", style="bold")
+    for column in ("cycles", "speed-up\nby features", "energy", "saved by\nfeatures", "pJ/MAC", "utilised"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("bottleneck", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        result, dense = row.evaluation, row.against_dense
+        algorithmic = result.compute.algorithmic
+        table.add_row(
+            " " + row.design,
+            count(result.cycles),
+            ratio(dense.speedup) if dense and dense.speedup is not None else "–",
+            energy(result.energy_pj),
+            ratio(dense.energy_ratio) if dense and dense.energy_ratio is not None else "–",
+            f"{result.energy_pj / algorithmic:.3g}" if algorithmic else "",
+            f"{result.utilization:.0%}",
+            result.bottleneck,
+        )
+    return table
+
+
+class EnergyPicture:
+    """One stacked bar per design, on one scale."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        parts = [row.energy_by_kind_pj() for row in self.rows]
+        shown = [kind for kind in (*KINDS.values(), NETWORKS) if any(p[kind] > 0 for p in parts)]
+        largest = max((row.evaluation.energy_pj for row in self.rows), default=0.0)
+        name_width = min(24, max((len(row.design) for row in self.rows), default=0))
+        width = max(10, options.max_width - name_width - 14)
+        table = Table.grid(padding=(0, 1))
+        table.add_column(max_width=name_width + 1, overflow="ellipsis", no_wrap=True, style="bold")
+        table.add_column(no_wrap=True)
+        for row, kinds in zip(self.rows, parts, strict=True):
+            picture = stacked_bar([kinds[kind] for kind in shown], largest, width)
+            picture.append(f" {energy(row.evaluation.energy_pj)}", style="dim")
+            table.add_row(" " + row.design, picture)
+        yield table
+        yield Padding(legend(shown), (0, 0, 0, 1))
+
+
+def features_table(rows: Sequence[Row]) -> Table:
+    """Design, feature, and how many times more cycles and energy it takes without it."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column(" design", overflow="fold", style="bold")
+    table.add_column("feature", overflow="fold", ratio=1)
+    table.add_column("cycles", justify="right", no_wrap=True)
+    table.add_column("energy", justify="right", no_wrap=True)
+    unfit = False
+    for row in rows:
+        name = row.design
+        for saving in row.savings:
+            if saving.feature == ALL_FEATURES:
+                continue
+            unfit = unfit or not saving.fits
+            table.add_row(
+                " " + name,
+                saving.feature + ("" if saving.fits else " *"),
+                ratio(saving.speedup) if saving.speedup is not None else "needed",
+                ratio(saving.energy_ratio) if saving.energy_ratio is not None else "",
+            )
+            name = ""
+    if unfit:
+        table.caption = Text("* the tiles would not fit the memories without it", style="dim")
+        table.caption_justify = "left"
+    return table
