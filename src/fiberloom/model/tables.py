@@ -11,7 +11,7 @@ from fiberloom.errors import UnsupportedError
 from fiberloom.model.lower import Problem
 from fiberloom.model.occupancy import insert
 from fiberloom.model.records import MAX_FORMAT_RANKS
-from fiberloom.workload.density import DensityModel
+from fiberloom.workload.density import BandedDensity, DensityModel
 
 Array = NDArray[Any]
 
@@ -147,15 +147,17 @@ class OccupancyTables:
             below = empty[r]
             if not trivial:
                 present = outer * (1.0 - entering)
-                coordinates = np.ceil(length * (1.0 - below) - slack)
+                expected = length * (1.0 - below)
+                coordinates = np.ceil(expected - slack)
                 zero = np.zeros(len(occupancies))
                 match int(p["format_kind"][level, t, r]):
                     case 1:  # UOP
                         items[r] = (zero, present * (length + 1))
                     case 2:  # CP
-                        items[r] = (present * coordinates, present * coordinates)
+                        listed = coordinates if self.problem.rules.whole_coordinates else expected
+                        items[r] = (present * listed, present * listed)
                     case 3:  # RLE
-                        items[r] = (present * length * (1.0 - below), present * length * (1.0 - below))
+                        items[r] = (present * expected, present * expected)
                     case 4:  # B
                         items[r] = (present * length, present * coordinates)
                     case 5:  # UB
@@ -194,6 +196,8 @@ def _probability_empty_given(model: DensityModel, whole: tuple[int, ...], part: 
     if model.distribution == "fixed-structured":
         expected = inside * (occupied / size)
         return np.asarray(np.where(expected < 1.0, 1.0 - (expected - np.floor(expected)), 0.0), dtype=np.float64)
+    if isinstance(model, BandedDensity) and len(model.shape) == 2:
+        return model.parts_empty_given(whole, part, occupied)
     for i, k in enumerate(occupied):
         if k == 0:
             out[i] = 1.0

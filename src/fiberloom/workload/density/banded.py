@@ -120,6 +120,38 @@ class BandedDensity(DensityModel):
             begun * column - self._first_sum[begun] - (ended * column - self._last_sum[ended]), dtype=np.int64
         )
 
+    def parts_empty_given(self, tile: Sequence[int], part: Sequence[int], occupied: Ints) -> NDArray[np.float64]:
+        """Share of empty parts in the first tile, row by row, that holds as many non-zeros as `occupied` says.
+
+        Args:
+            tile, part: extents; parts start at multiples of theirs inside the tile.
+            occupied: numbers of non-zeros, shape ``(n,)``.
+
+        Returns:
+            Shape ``(n,)``; 1 where no tile holds so many.
+        """
+        height, breadth = self.clipped(tile)
+        top, left = np.arange(0, self.shape[0], height), np.arange(0, self.shape[1], breadth)
+        held = self._held(top[:, None], left[None, :], height, breadth)
+        out = np.ones(len(occupied))
+        for i, k in enumerate(occupied):
+            where = np.argwhere(held == k)
+            if k > 0 and len(where):
+                row, column = int(top[where[0][0]]), int(left[where[0][1]])
+                rows = np.arange(row, min(row + height, self.shape[0]), part[0])
+                columns = np.arange(column, min(column + breadth, self.shape[1]), part[1])
+                out[i] = float((self._held(rows[:, None], columns[None, :], part[0], part[1]) == 0).mean())
+        return out
+
+    def _held(self, top: Ints, left: Ints, height: int, breadth: int) -> Ints:
+        """Non-zeros of tiles at `top` and `left`, broadcast; clipped at the edges."""
+        a, b = np.broadcast_arrays(top, np.minimum(top + height, self.shape[0]))
+        c, d = np.broadcast_arrays(left, np.minimum(left + breadth, self.shape[1]))
+        if self._transposed:
+            a, b, c, d = c, d, a, b
+        a, b, c, d = np.broadcast_arrays(a, b, c, d)
+        return self._left_of(b, d) - self._left_of(b, c) - self._left_of(a, d) + self._left_of(a, c)
+
     def given(self, tile_size: int, occupied: int) -> DensityModel:
         """Only an empty and a full tile say where their non-zeros are.
 
