@@ -340,9 +340,16 @@ def _exact_demand(p, t, m, w, outermost):
         groups = 1.0
         together = True  # one multicast spans the whole run of fan-outs
         lowest = level
+        own = float(_distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
+        still_needed = 1.0
+        w.share[level] = words
+        w.link[level] = 0.0
+        if level > 0 and m.keep[level - 1, t] and m.peer_links[level, t] and w.fanout[level] > 1:
+            saved, linked = peer_links(p, t, w, level, turns)
+            still_needed = (words * own - saved) / (words * own)
+            w.link[level] = linked
+            w.share[level] = words - linked / w.fanout[level]
         while True:
-            w.share[level] = words
-            w.link[level] = 0.0
             if not m.multicast[level, t]:
                 together = False
                 groups *= w.fanout[level]
@@ -353,12 +360,9 @@ def _exact_demand(p, t, m, w, outermost):
             if m.keep[level, t] or level == outermost:
                 break
             level += 1
-        w.content[level] = words * groups
-        if lowest == level and level > 0 and m.peer_links[level, t] and w.fanout[level] > 1:
-            saved, linked = peer_links(p, t, w, level, turns)
-            w.content[level] -= saved
-            w.link[level] = linked
-            w.share[level] -= linked / w.fanout[level]
+            w.share[level] = words
+            w.link[level] = 0.0
+        w.content[level] = words * groups * still_needed
         level += 1
 
 
