@@ -21,19 +21,17 @@ def demo(
     from fiberloom.report.savings import feature_savings
 
     out = console()
-    layers = [entry for entry in library.demo() if layer is None or layer.lower() in entry[0].lower()]
+    everything = library.demo()
+    layers = [entry for entry in everything if layer is None or layer.lower() in entry[0].lower()]
     if not layers:
-        raise SpecError(
-            f"no layer of the demo contains '{layer}'", hint="there are: " + "; ".join(title for title, _ in library.demo())
-        )
-    for title, entries in layers:
+        titles = "; ".join(title for title, _ in everything)
+        raise SpecError(f"no layer of the demo contains '{layer}'", hint=f"there are: {titles}")
+    for title, runs in layers:
         rows = []
-        for design, specification in entries:
-            workload, architecture, mapping = specification.workload, specification.architecture, specification.mapping
-            assert workload is not None and architecture is not None and mapping is not None
-            base = specification.base_directory
-            result = evaluate(workload, architecture, mapping, base_directory=base)
-            saved = feature_savings(workload, architecture, mapping, result, base_directory=base)
-            rows.append(Row(design, architecture, result, saved))
+        for run in runs:
+            result = evaluate(run.workload, run.architecture, run.mapping)
+            plain = evaluate(run.workload, run.plain_architecture, run.plain_mapping)
+            saved = feature_savings(run.workload, run.architecture, run.mapping, result)
+            rows.append(Row(run.design, run.architecture, result, plain, saved, run.note))
         for part in comparison_report(title, rows):
             out.print(part)

@@ -21,9 +21,9 @@ def _list(context: typer.Context, json: AsJson = False) -> None:
 
     found = [library.describe(name) for name in library.names()]
     if json:
-        from dataclasses import asdict
+        from fiberloom.report.designs import design_dict
 
-        print_json({"version": 1, "designs": [asdict(info) for info in found]})
+        print_json({"version": 1, "designs": [design_dict(info) for info in found]})
         return
     from fiberloom.cli.output import console
     from fiberloom.report.designs import designs_table
@@ -36,5 +36,9 @@ def show(name: Annotated[str, typer.Argument(help="As 'fiberloom designs' lists 
     """Draw the hierarchy of one design with its sparse features, and name its sources."""
     from fiberloom.architecture import library
     from fiberloom.cli.output import console
+    from fiberloom.report.designs import design_report
 
-    console().print(library.draw(name))
+    out = console()
+    info = library.describe(name)
+    for part in design_report(info, library.draw(info, width=max(60, out.width - 1))):
+        out.print(part)

@@ -6,12 +6,12 @@ that ``--help`` and small evaluations start fast.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from fiberloom.cli.convert import import_files
@@ -77,14 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         result = command.main(args=words, prog_name="fiberloom", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
-        return EXIT_USAGE
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"see '{context.command_path} --help'" if context is not None else "see 'fiberloom --help'"
-        return report(FiberloomError(error.format_message(), hint=hint), "usage", EXIT_USAGE, as_json=as_json)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -94,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     except FiberloomError as error:
         return report(error, type(error).__name__, error.exit_code, as_json=as_json)
     except Exception as error:
+        if hasattr(error, "format_message"):  # a ClickException, wherever this version of typer keeps the class
+            return _report_usage(error, as_json=as_json)
         if debug:
             raise
         fault = FiberloomError(
@@ -104,6 +99,19 @@ def run(arguments: Sequence[str]) -> int:
         return report(fault, "internal", EXIT_INTERNAL, as_json=as_json)
 
 
+def _report_usage(error: Any, *, as_json: bool) -> int:
+    """A command line that the parser refused; without any command, the help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return EXIT_USAGE
+    hint = f"see '{context.command_path} --help'" if context is not None else "see 'fiberloom --help'"
+    return report(FiberloomError(error.format_message(), hint=hint), "usage", EXIT_USAGE, as_json=as_json)
+
+
 def main() -> NoReturn:
     """Entry point of the program ``fiberloom``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character shows '?'
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))

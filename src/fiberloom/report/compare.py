@@ -32,12 +32,20 @@ NETWORKS: Final = "networks"
 
 @dataclass(frozen=True)
 class Row:
-    """One design of a comparison, with what its features save (see `feature_savings`)."""
+    """One design of a comparison.
+
+    Attributes:
+        plain: the same hardware without its sparse features, under a mapping that suits it; None where there is none.
+        savings: what each of its features saves (see `feature_savings`).
+        note: how the design runs the workload.
+    """
 
     design: str
     architecture: Architecture
     evaluation: Evaluation
+    plain: Evaluation | None = None
     savings: tuple[Saving, ...] = ()
+    note: str = ""
 
     def energy_by_kind_pj(self) -> dict[str, float]:
         """Energy in pJ by kind of component, in the order of `KINDS`."""
@@ -48,18 +56,17 @@ class Row:
             parts[kinds.get(name, NETWORKS)] += value
         return parts
 
-    @property
-    def against_dense(self) -> Saving | None:
-        """The design without any of its features; None for a dense design."""
-        if not self.savings:
-            return None
-        return next((s for s in self.savings if s.feature == ALL_FEATURES), self.savings[-1])
-
 
 def comparison_report(title: str, rows: Sequence[Row]) -> Iterator[ConsoleRenderable]:
     """Table, energy picture and savings of `rows`, all on the workload that `title` names."""
     yield Rule(Text(title, style="bold"), align="left", characters="━")
     yield comparison_table(rows)
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        notes.setdefault(row.note, []).append(row.design)
+    for note, designs in notes.items():
+        if note:
+            yield Text(f" {', '.join(designs)}: {note}", style="dim")
     yield heading("Energy by kind of component")
     yield EnergyPicture(rows)
     if any(row.savings for row in rows):
@@ -81,14 +88,14 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("bottleneck", overflow="ellipsis", no_wrap=True)
     for row in rows:
-        result, dense = row.evaluation, row.against_dense
+        result, plain = row.evaluation, row.plain if row.savings else None
         algorithmic = result.compute.algorithmic
         table.add_row(
             " " + row.design,
             count(result.cycles),
-            ratio(dense.speedup) if dense and dense.speedup is not None else "–",
+            ratio(plain.cycles / result.cycles) if plain and result.cycles else "–",
             energy(result.energy_pj),
-            ratio(dense.energy_ratio) if dense and dense.energy_ratio is not None else "–",
+            ratio(plain.energy_pj / result.energy_pj) if plain and result.energy_pj else "–",
             f"{result.energy_pj / algorithmic:.3g}" if algorithmic else "",
             f"{result.utilization:.0%}",
             result.bottleneck,

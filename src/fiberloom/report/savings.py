@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fiberloom.architecture.features import without_features
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError
 from fiberloom.mapping.nest import Mapping
@@ -53,7 +54,7 @@ def feature_savings(
     if not variants:
         return ()
     if len(variants) > 1:
-        variants.append((ALL_FEATURES, dense_twin(architecture)))
+        variants.append((ALL_FEATURES, without_features(architecture)))
     savings = []
     for feature, variant in variants:
         try:
@@ -74,13 +75,6 @@ def feature_savings(
             )
         )
     return tuple(savings)
-
-
-def dense_twin(architecture: Architecture) -> Architecture:
-    """The same hardware without formats, gating and skipping."""
-    levels = tuple(level.model_copy(update={"formats": {}, "optimizations": ()}) for level in architecture.levels)
-    compute = architecture.compute.model_copy(update={"gating": False, "skipping": False})
-    return architecture.model_copy(update={"levels": levels, "compute": compute})
 
 
 def _without_each_feature(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
