@@ -23,7 +23,7 @@ def bar(value: float, largest: float, width: int, style: str = "blue") -> Text:
 
 
 def stacked_bar(parts: Sequence[float], largest: float, width: int) -> Text:
-    """The parts one after the other; their sum is `width` characters long at `largest`.
+    """The parts one after the other; their sum is `width` characters long at `largest`, and no longer above.
 
     Lengths are rounded on running sums, so that the whole bar is as long as its total says.
     """
@@ -33,7 +33,7 @@ def stacked_bar(parts: Sequence[float], largest: float, width: int) -> Text:
     total, drawn = 0.0, 0
     for i, part in enumerate(parts):
         total += max(0.0, part)
-        end = round(total / largest * width)
+        end = round(min(1.0, total / largest) * width)
         character, style = PALETTE[i % len(PALETTE)]
         text.append(character * (end - drawn), style=style)
         drawn = end

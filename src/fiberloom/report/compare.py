@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
@@ -18,7 +18,7 @@ from fiberloom.model.evaluation import Evaluation
 from fiberloom.report.bars import legend, stacked_bar
 from fiberloom.report.quantities import count, energy, ratio
 from fiberloom.report.savings import ALL_FEATURES, Saving
-from fiberloom.report.tables import bullet, heading
+from fiberloom.report.tables import bullet, heading, plain_table
 
 KINDS: Final = {
     ComponentClass.DRAM: "DRAM",
@@ -59,7 +59,8 @@ class Row:
 
 def comparison_report(title: str, rows: Sequence[Row]) -> Iterator[ConsoleRenderable]:
     """Table, energy picture and savings of `rows`, all on the workload that `title` names."""
-    yield Rule(Text(title, style="bold"), align="left", characters="━")
+    yield Text(title, style="bold")
+    yield Rule(characters="━", style="dim")
     yield comparison_table(rows)
     notes: dict[str, list[str]] = {}
     for row in rows:
@@ -82,11 +83,16 @@ def comparison_report(title: str, rows: Sequence[Row]) -> Iterator[ConsoleRender
 
 def comparison_table(rows: Sequence[Row]) -> Table:
     """Cycles, energy and utilisation, and speed-up and energy ratio over the same design without its features."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.add_column(" design", overflow="fold", style="bold")
-    for column in ("cycles", "speed-up\nby features", "energy", "saved by\nfeatures", "pJ/MAC", "utilised"):
+    table = plain_table()
+    table.add_column(" design", overflow="ellipsis", no_wrap=True, min_width=14, style="bold")
+    for column in ("cycles", "faster", "energy", "saves", "pJ/MAC", "used"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("bottleneck", overflow="ellipsis", no_wrap=True)
+    table.add_column("bottleneck", overflow="fold")
+    table.caption = Text(
+        " faster, saves: than the same hardware without its sparse features; used: effectual MACs per lane and cycle",
+        style="dim",
+    )
+    table.caption_justify = "left"
     for row in rows:
         result, plain = row.evaluation, row.plain if row.savings else None
         algorithmic = result.compute.algorithmic
@@ -104,7 +110,7 @@ def comparison_table(rows: Sequence[Row]) -> Table:
 
 
 class EnergyPicture:
-    """One stacked bar per design, on one scale."""
+    """One stacked bar per design, on one scale; bars that outgrow it end in ``»``."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -112,14 +118,18 @@ class EnergyPicture:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts = [row.energy_by_kind_pj() for row in self.rows]
         shown = [kind for kind in (*KINDS.values(), NETWORKS) if any(p[kind] > 0 for p in parts)]
-        largest = max((row.evaluation.energy_pj for row in self.rows), default=0.0)
+        totals = [row.evaluation.energy_pj for row in self.rows]
+        # A single outlier must not flatten the others: bars are cut at a few times the median.
+        largest = min(max(totals), 3 * statistics.median_high(totals)) if totals else 0.0
         name_width = min(24, max((len(row.design) for row in self.rows), default=0))
-        width = max(10, options.max_width - name_width - 14)
+        width = max(10, options.max_width - name_width - 15)
         table = Table.grid(padding=(0, 1))
         table.add_column(max_width=name_width + 1, overflow="ellipsis", no_wrap=True, style="bold")
         table.add_column(no_wrap=True)
         for row, kinds in zip(self.rows, parts, strict=True):
             picture = stacked_bar([kinds[kind] for kind in shown], largest, width)
+            if row.evaluation.energy_pj > largest:
+                picture.append("»", style="bold")
             picture.append(f" {energy(row.evaluation.energy_pj)}", style="dim")
             table.add_row(" " + row.design, picture)
         yield table
@@ -128,8 +138,8 @@ class EnergyPicture:
 
 def features_table(rows: Sequence[Row]) -> Table:
     """Design, feature, and how many times more cycles and energy it takes without it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.add_column(" design", overflow="fold", style="bold")
+    table = plain_table()
+    table.add_column(" design", overflow="ellipsis", no_wrap=True, min_width=14, style="bold")
     table.add_column("feature", overflow="fold", ratio=1)
     table.add_column("cycles", justify="right", no_wrap=True)
     table.add_column("energy", justify="right", no_wrap=True)

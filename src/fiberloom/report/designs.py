@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import ConsoleRenderable
 from rich.table import Table
 from rich.text import Text
 
 from fiberloom.architecture.library import DesignInfo
-from fiberloom.report.tables import heading
+from fiberloom.report.tables import heading, plain_table
 
 
 def designs_table(designs: Sequence[DesignInfo]) -> Table:
     """Name, title, and the formats, gating and skipping of every design, without the levels where they act."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), show_lines=False)
+    table = plain_table()
     table.add_column(" name", no_wrap=True, style="bold")
     for column in ("design", "compressed", "gating", "skipping"):
         table.add_column(column, overflow="fold")
@@ -46,7 +45,7 @@ def design_report(info: DesignInfo, drawing: str) -> Iterator[ConsoleRenderable]
     yield heading("About")
     yield Text(info.summary)
     yield heading("Parameters")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     for column in (" what", "value", "status", "source"):
         table.add_column(column, overflow="fold")
     for parameter in info.parameters:

@@ -86,9 +86,9 @@ def _without_each_feature(architecture: Architecture) -> Iterator[tuple[str, Arc
         places: dict[str, list[str]] = {}
         for level in architecture.levels:
             if tensor in level.formats:
-                ranks = "-".join(rank.format for rank in level.formats[tensor].ranks)
+                ranks = "-".join(dict.fromkeys(rank.format.value for rank in level.formats[tensor].ranks))
                 places.setdefault(ranks, []).append(level.name)
-        label = f"{tensor} as " + "; ".join(f"{ranks} at {', '.join(names)}" for ranks, names in places.items())
+        label = f"{tensor} stored as " + "; ".join(f"{ranks} at {', '.join(names)}" for ranks, names in places.items())
         levels = tuple(
             level.model_copy(update={"formats": {t: f for t, f in level.formats.items() if t != tensor}})
             for level in architecture.levels

@@ -40,6 +40,11 @@ def evaluation_report(evaluation: Evaluation, savings: Sequence[Saving] = ()) ->
             yield bullet(f"{component}: {source}", "dim")
 
 
+def plain_table() -> Table:
+    """A table with a line under its head, two spaces between columns, no frame."""
+    return Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
+
+
 def heading(title: str, remark: str = "") -> Text:
     """A line between parts."""
     text = Text(f"\n{title}", style="bold")
@@ -115,7 +120,7 @@ class EnergyBars:
 
 def level_table(levels: Sequence[LevelAccount]) -> Table:
     """Level × tensor × action: actual, gated and skipped words per instance, and the energy of all instances."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column(" level", overflow="fold", max_width=24)
     table.add_column("action", no_wrap=True)
     for column in ("actual", "gated", "skipped", "dense", "energy"):
@@ -173,7 +178,7 @@ def _add_tensor(table: Table, account: TensorAccount) -> None:
 
 def savings_table(savings: Sequence[Saving]) -> Table:
     """Cycles and energy without each feature, and how many times more that is."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column(" without", overflow="fold", ratio=1)
     for column in ("cycles", "", "energy", ""):
         table.add_column(column, justify="right", no_wrap=True)
