@@ -287,6 +287,7 @@ def _most_metadata_bits(
         outer = max(1, left // own)
         metadata = rank.metadata_word_bits if rank.metadata_word_bits is not None else 1 if rank.format is Format.B else word
         payload = rank.payload_word_bits if rank.payload_word_bits is not None else word
+        metadata, payload = (_aligned(item, level.metadata_width_bits) for item in (metadata, payload))
         present = min(left, held)
         match rank.format:
             case Format.B:
@@ -301,3 +302,10 @@ def _most_metadata_bits(
                 pass
         left = outer
     return bits
+
+
+def _aligned(item_bits: int, width_bits: int | None) -> int:
+    """Bits that an item takes: raised until no item straddles two rows (as the model does)."""
+    while item_bits and width_bits and item_bits < width_bits and width_bits % item_bits:
+        item_bits += 1
+    return item_bits

@@ -49,24 +49,34 @@ def names() -> tuple[str, ...]:
     return design_names()
 
 
-def describe(name: str) -> DesignInfo:
+def describe(name: str, settings: Mapping[str, float] | None = None) -> DesignInfo:
     """A design with its paper, parameters, taxonomy placement, dataflow and architecture.
+
+    Args:
+        settings: other values for the design's own variables (`DesignInfo.settings`).
 
     Raises:
         SpecError: if there is none of that name, with the nearest one.
     """
-    return read_design(name)
+    return read_design(name, settings)
 
 
-def load(name: str, workload: Einsum | None = None, roles: Mapping[str, str] | None = None) -> Architecture:
+def load(
+    name: str,
+    workload: Einsum | None = None,
+    roles: Mapping[str, str] | None = None,
+    settings: Mapping[str, float] | None = None,
+) -> Architecture:
     """A design's architecture.
 
     Args:
         workload: whose names its tensors and variables take; None keeps the design's role names.
         roles: workload tensor by tensor role, where it can't be found (see `bind`).
+        settings: other values for the design's own variables.
 
     Raises:
         SpecError: if there is none of that name, with the nearest one.
         UnsupportedError: if the design can't run the workload.
     """
-    return read_design(name).architecture if workload is None else bind(name, workload, roles)
+    info = read_design(name, settings)
+    return info.architecture if workload is None else bind(info, workload, roles)

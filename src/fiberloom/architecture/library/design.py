@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from importlib import import_module, resources
@@ -73,6 +74,7 @@ class DesignInfo:
         architecture: with the design's role names for tensors and variables.
         dataflow: with role names.
         treatments: one per tensor.
+        settings: values of the file's `variables`, which `describe` and `load` can set.
     """
 
     name: str
@@ -89,6 +91,7 @@ class DesignInfo:
     dataflow: tuple[LevelDataflow, ...]
     architecture: Architecture
     treatments: tuple[TensorTreatment, ...]
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lanes(self) -> int:
@@ -103,13 +106,20 @@ def design_names() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-@lru_cache(maxsize=None)
-def read_design(name: str) -> DesignInfo:
+def read_design(name: str, settings: Mapping[str, float] | None = None) -> DesignInfo:
     """Read a design of the library.
 
+    Args:
+        settings: other values for the `variables` of the design's file.
+
     Raises:
-        SpecError: if there is none of that name.
+        SpecError: if there is no design, or no variable of that design, of the name.
     """
+    return _read(name, tuple(sorted((settings or {}).items())))
+
+
+@lru_cache(maxsize=256)
+def _read(name: str, settings: tuple[tuple[str, float], ...]) -> DesignInfo:
     known = name.strip().lower().replace("_", "-").replace(" ", "-")
     if known not in design_names():
         raise SpecError(f"no design '{name}' in the library", hint=nearest(known, design_names()))
@@ -119,11 +129,16 @@ def read_design(name: str) -> DesignInfo:
     read_native = import_module("fiberloom.input.native").read_native
     text = resources.files(__package__).joinpath(f"{known}.yaml").read_text(encoding="utf-8")
     (source,) = parse_yaml(text, f"{known}.yaml")
+    defaults = source.data.get("variables") or {}
+    for variable, value in settings:
+        if variable not in defaults:
+            raise SpecError(f"design '{known}' has no setting '{variable}'", hint=nearest(variable, defaults))
+        defaults[variable] = value
     root: Field = field_of(source.data, source)
     sections = root.mapping()
     design = sections.pop("design")
     _, architecture, _ = read_native(sections)
-    return _design(known, design, architecture)
+    return dataclasses.replace(_design(known, design, architecture), settings=dict(defaults))
 
 
 def _design(name: str, section: Field, architecture: Architecture) -> DesignInfo:
