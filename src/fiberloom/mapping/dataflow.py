@@ -37,7 +37,8 @@ class Growth:
     """One loop that a dataflow grows.
 
     Attributes:
-        role: which variables; several of one role are grown in turn, the last first.
+        role: which variables. Several of one role share a fan-out as widely as their divisors allow; a tile grows them
+            in turn, the last first.
         at_most: largest product of the role's factors here; None: as far as it fits.
         nonzeros_of: tensor whose non-zeros alone take up lanes (spatial skipping): a loop over 2:4 weights may run
             twice as far as the fan-out.
@@ -164,24 +165,39 @@ class _Nest:
         """Grow spatial loops along one axis; returns how many children they occupy."""
         occupied = 1
         for growth in growths:
-            for variable in reversed(roles.get(growth.role, ())):
-                room = fan // occupied
-                if self.spatial[level].get(variable, 1) > 1:
-                    continue  # it runs along the other axis
-                most = growth.at_most or self.workload.shape[variable]
-                for factor in _divisors(self.left(variable)):
-                    children = self._children(level, variable, factor, growth.nonzeros_of)
-                    if factor > most or children > room:
-                        continue
+            variables = [v for v in reversed(roles.get(growth.role, ())) if self.spatial[level].get(v, 1) == 1]
+            room = min(fan // occupied, growth.at_most or fan // occupied)
+            chosen, children = self._widest(level, variables, room, growth)
+            for variable, factor in chosen.items():
+                if factor > 1:
                     self.spatial[level][variable] = factor
-                    if self.misfit() is None:
-                        break
-                    del self.spatial[level][variable]
-                else:
-                    continue
-                occupied *= children
-                (self.along_x if along_x else self.along_y)[level].append(variable)
+                    (self.along_x if along_x else self.along_y)[level].append(variable)
+            occupied *= children
         return occupied
+
+    def _widest(
+        self, level: int, variables: Sequence[str], room: int, growth: Growth
+    ) -> tuple[dict[str, int], int]:
+        """Factors of `variables` that occupy the most children within `room` and fit; earlier variables break ties."""
+        if not variables:
+            return {}, 1
+        variable, *others = variables
+        best: dict[str, int] = {}
+        most = 0
+        for factor in _divisors(self.left(variable)):
+            children = self._children(level, variable, factor, growth.nonzeros_of)
+            if children > room or (growth.nonzeros_of and growth.at_most and factor > growth.at_most):
+                continue
+            before = self.spatial[level].get(variable, 1)
+            self.spatial[level][variable] = factor
+            if factor == 1 or self.misfit() is None:
+                rest, rest_children = self._widest(level, others, room // children, growth)
+                if children * rest_children > most:
+                    best, most = {variable: factor, **rest}, children * rest_children
+            self.spatial[level][variable] = before
+            if most == room:
+                break
+        return best, max(1, most)
 
     def _children(self, level: int, variable: str, factor: int, nonzeros_of: str | None) -> int:
         """Children that a spatial loop occupies: its bound, or the most non-zeros that it can meet."""
