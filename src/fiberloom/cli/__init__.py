@@ -1,4 +1,4 @@
-"""The command line: ``fiberloom evaluate``, ``simulate``, ``import``, ``designs``, ``validate``, ``schema``, ``demo``."""
+"""The command line: ``fiberloom evaluate``, ``simulate``, ``import``, ``designs``, ``validate``, ``schema``, …"""
 
 from fiberloom.cli.program import main
 

@@ -32,4 +32,6 @@ def import_files(
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise FiberloomError(f"can't write {output}: {error.strerror}", hint="give a file in a folder that exists") from None
+        raise FiberloomError(
+            f"can't write {output}: {error.strerror}", hint="give a file in a folder that exists"
+        ) from None

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fiberloom.cli.output import print_all
+
 
 def demo(
     layer: Annotated[
@@ -14,13 +16,11 @@ def demo(
 ) -> None:
     """Compare published sparse designs on a ResNet-50 layer and a transformer GEMM."""
     from fiberloom.architecture import library
-    from fiberloom.cli.output import console
     from fiberloom.errors import SpecError
     from fiberloom.model.evaluate import evaluate
     from fiberloom.report.compare import Row, comparison_report
     from fiberloom.report.savings import feature_savings
 
-    out = console()
     everything = library.demo()
     layers = [entry for entry in everything if layer is None or layer.lower() in entry[0].lower()]
     if not layers:
@@ -33,5 +33,4 @@ def demo(
             plain = evaluate(run.workload, run.plain_architecture, run.plain_mapping)
             saved = feature_savings(run.workload, run.architecture, run.mapping, result)
             rows.append(Row(run.design, run.architecture, result, plain, saved, run.note))
-        for part in comparison_report(title, rows):
-            out.print(part)
+        print_all(comparison_report(title, rows))

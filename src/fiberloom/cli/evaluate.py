@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, read_files
-from fiberloom.cli.output import print_json
+from fiberloom.cli.output import print_all, print_json
 
 if TYPE_CHECKING:
     from fiberloom.input.specification import Specification
@@ -33,7 +33,10 @@ def evaluate(
     ] = True,
     arch: ArchitectureChoice = None,
     savings: Annotated[
-        bool, typer.Option("--savings/--no-savings", help="Evaluate again without each sparse feature, to show what it saves.")
+        bool,
+        typer.Option(
+            "--savings/--no-savings", help="Evaluate again without each sparse feature, to show what it saves."
+        ),
     ] = True,
 ) -> None:
     """Evaluate one mapping: cycles, energy, area, and the account behind them."""
@@ -51,7 +54,7 @@ def evaluate(
 
 
 def _print_tables(specification: Specification, result: Evaluation, rules: str, savings: bool) -> None:
-    from fiberloom.cli.output import console
+
     from fiberloom.report.savings import feature_savings
     from fiberloom.report.tables import evaluation_report
 
@@ -64,6 +67,4 @@ def _print_tables(specification: Specification, result: Evaluation, rules: str, 
         if savings
         else ()
     )
-    out = console()
-    for part in evaluation_report(result, saved):
-        out.print(part)
+    print_all(evaluation_report(result, saved))

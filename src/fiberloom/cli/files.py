@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE...", help="Workload, architecture and mapping: fiberloom's YAML or Timeloop's, in one file or several."
+        metavar="FILE...",
+        help="Workload, architecture and mapping: fiberloom's YAML or Timeloop's, in one file or several.",
     ),
 ]
 ArchitectureChoice = Annotated[
-    str | None, typer.Option("--arch", metavar="NAME|FILE", help="Take the architecture from the design library or a file.")
+    str | None,
+    typer.Option("--arch", metavar="NAME|FILE", help="Take the architecture from the design library or a file."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/json.md) and nothing else.")]
 
@@ -71,6 +73,7 @@ def complete(specification: Specification, paths: list[Path]) -> tuple[Einsum, A
         }
         files = " ".join(str(path) for path in paths)
         raise SpecError(
-            f"no {' and no '.join(missing)} in {files}", hint="; ".join(hints[part] for part in missing) + " (docs/yaml.md)"
+            f"no {' and no '.join(missing)} in {files}",
+            hint="; ".join(hints[part] for part in missing) + " (docs/yaml.md)",
         )
     return workload, architecture, mapping

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleRenderable
 
 
 def print_json(value: Any) -> None:
@@ -20,10 +23,15 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_all(parts: Iterable[ConsoleRenderable]) -> None:
+    """Print the parts of a report one after the other."""
+    out = console()
+    for part in parts:
+        out.print(part)
+
+
 def console() -> Console:
     """A console on stdout; 100 columns wide where there is no terminal and COLUMNS does not say otherwise."""
-    import os
-
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100

@@ -93,8 +93,8 @@ def run(arguments: Sequence[str]) -> int:
             raise
         fault = FiberloomError(
             f"internal error: {type(error).__name__}: {str(error)[:400]}",
-            hint="this is a fault of fiberloom, not of your input: please report it with the output of the same command "
-            "and --debug",
+            hint="this is a fault of fiberloom, not of your input: please report it with what the same command "
+            "prints with --debug",
         )
         return report(fault, "internal", EXIT_INTERNAL, as_json=as_json)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, read_files
-from fiberloom.cli.output import print_json
+from fiberloom.cli.output import print_all, print_json
 
 
 def simulate(
@@ -29,8 +29,5 @@ def simulate(
     if json:
         print_json({"version": 1, "seed": seed, "samples": samples, **simulation_summary(runs)})
         return
-    from fiberloom.cli.output import console
 
-    out = console()
-    for part in simulation_report(runs):
-        out.print(part)
+    print_all(simulation_report(runs))

@@ -58,9 +58,7 @@ def feature_savings(
     savings = []
     for feature, variant in variants:
         try:
-            other = evaluate(
-                workload, variant, mapping, rules=rules, base_directory=base_directory, check_fit=False
-            )
+            other = evaluate(workload, variant, mapping, rules=rules, base_directory=base_directory, check_fit=False)
         except FiberloomError:
             savings.append(Saving(feature, None, None, None, None))
             continue

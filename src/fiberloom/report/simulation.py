@@ -34,7 +34,9 @@ def simulation_report(runs: Sequence[Simulation]) -> Iterator[ConsoleRenderable]
     spread = f" ± {count(error)}" if error else ""
     compute = average["compute"]
     table = Table.grid(padding=(0, 2))
-    table.title = Text.assemble((first.workload, "bold"), " on ", (first.architecture, "bold"), f", {len(runs)} sample(s)")
+    table.title = Text.assemble(
+        (first.workload, "bold"), " on ", (first.architecture, "bold"), f", {len(runs)} sample(s)"
+    )
     table.title_justify = "left"
     table.add_row(" cycles", count(average["cycles"]) + spread, "perfectly balanced lanes, no bandwidth limits")
     table.add_row(" lockstep", count(average["lockstep_cycles"]), "cycles when all lanes wait for each other")

@@ -113,7 +113,11 @@ class EnergyBars:
         for name, value in self.parts.items():
             cycles = f"{count(self.cycles[name])} cycles" if name in self.cycles else ""
             table.add_row(
-                " " + name, energy(value), share(value, self.total), Text(cycles, style="dim"), bar(value, largest, width)
+                " " + name,
+                energy(value),
+                share(value, self.total),
+                Text(cycles, style="dim"),
+                bar(value, largest, width),
             )
         yield table
 
