@@ -2,13 +2,14 @@
 
 Four storage levels (DRAM, global buffer, a 14×12 array of local buffers, registers), legal random mappings: random ordered
 factorisations of every variable over the temporal loops and the fan-out, random loop orders, random X/Y splits. Prints the
-rate over all mappings drawn and the share that fits; every drawn mapping counts, fitting or not.
+rate over mappings as drawn (those that do not fit the buffers stop early) and over mappings that all fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -91,6 +92,12 @@ def random_mappings(target: Problem, n: int, seed: int) -> PackedMappings:
     )
 
 
+def select(mappings: PackedMappings, rows: np.ndarray) -> PackedMappings:
+    """The mappings at `rows`."""
+    per_mapping = ("temporal", "spatial", "temporal_order", "spatial_order", "on_x", "keep")
+    return replace(mappings, **{name: getattr(mappings, name)[rows] for name in per_mapping})
+
+
 def _primes(n: int) -> list[int]:
     found, d = [], 2
     while n > 1:
@@ -112,14 +119,20 @@ def main() -> None:
         started = time.perf_counter()
         evaluator(random_mappings(target, 2_000, seed=1))
         print(f"{name}: first batch (compiling or loading the kernel) {time.perf_counter() - started:.1f} s")
-        rates = []
-        for repeat in range(arguments.repeats):
-            batch = random_mappings(target, arguments.mappings, seed=2 + repeat)
-            started = time.perf_counter()
-            result = evaluator(batch)
-            rates.append(len(batch) / (time.perf_counter() - started))
-            fits = float(result.valid.mean())
-        print(f"{name}: {max(rates):,.0f} mappings a second (best of {len(rates)}; all: {', '.join(f'{r:,.0f}' for r in rates)}); {fits:.1%} fit")
+        drawn = random_mappings(target, arguments.mappings, seed=2)
+        fitting = np.flatnonzero(evaluator(drawn).valid)
+        chosen = select(drawn, np.resize(fitting, arguments.mappings))
+        for kind, batch in (("as drawn", drawn), ("that all fit", chosen)):
+            rates = []
+            for _ in range(arguments.repeats):
+                started = time.perf_counter()
+                evaluator(batch)
+                rates.append(len(batch) / (time.perf_counter() - started))
+            share = f" ({len(fitting) / len(drawn):.0%} fit)" if batch is drawn else ""
+            print(
+                f"{name}, mappings {kind}{share}: {max(rates):,.0f} a second, best of {len(rates)} "
+                f"({', '.join(f'{r:,.0f}' for r in rates)})"
+            )
 
 
 if __name__ == "__main__":

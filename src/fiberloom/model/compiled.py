@@ -24,6 +24,7 @@ _NOTICE_SECONDS: Final = 2.0
 _functions: dict[str, Callable[..., Any]] = {}
 _lock = threading.Lock()
 _compiled = False
+_announced = False
 
 
 def kernel(function: _F) -> _F:
@@ -62,10 +63,14 @@ def compile_kernel() -> None:
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
-    """Say what takes so long while the kernel is compiled for the first time on this machine."""
+    """Say what takes so long while this process runs the compiled kernel for the first time."""
+    global _announced  # noqa: PLW0603 - said once
+    if _announced:
+        yield
+        return
     notice = threading.Timer(
         _NOTICE_SECONDS,
-        lambda: print("fiberloom: compiling its model for this machine (once) …", file=sys.stderr, flush=True),
+        lambda: print("fiberloom: compiling the batch kernel for this machine, once; about a minute …", file=sys.stderr, flush=True),
     )
     notice.daemon = True
     notice.start()
@@ -73,6 +78,7 @@ def announced() -> Iterator[None]:
         yield
     finally:
         notice.cancel()
+        _announced = True
 
 
 def _drop_stale_caches() -> None:

@@ -21,7 +21,8 @@ from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves, 
 def build_nest(p, m, w):
     """Write the complete loop nest, innermost first, into `w` and the extents below every level.
 
-    Returns the number of loops. `w.extent[l]` are the iterations of each variable inside and at level `l` (``l = 0`` is
+    Loops of a bound above 1 are the active ones; all loops are listed only for problems with sparse features, whose ranks
+    and anchors see them. Returns the number of all loops. `w.extent[l]` are the iterations of each variable inside and at level `l` (``l = 0`` is
     compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops below level `l`'s temporal loops.
     """
     D, L = p.variables, p.levels
@@ -39,11 +40,12 @@ def build_nest(p, m, w):
                 d = m.spatial_order[level, i]
                 f = m.spatial[level, d]
                 axis = 1 if (m.on_x[level] >> d) & 1 else 2
-                w.loop_variable[n] = d
-                w.loop_bound[n] = f
-                w.loop_level[n] = level
-                w.loop_axis[n] = axis
-                n += 1
+                if p.complete_nest:
+                    w.loop_variable[n] = d
+                    w.loop_bound[n] = f
+                    w.loop_level[n] = level
+                    w.loop_axis[n] = axis
+                    n += 1
                 if f > 1:
                     w.active_variable[active] = d
                     w.active_bound[active] = f
@@ -63,11 +65,12 @@ def build_nest(p, m, w):
         for i in range(D):
             d = m.temporal_order[level, i]
             f = m.temporal[level, d]
-            w.loop_variable[n] = d
-            w.loop_bound[n] = f
-            w.loop_level[n] = level
-            w.loop_axis[n] = 0
-            n += 1
+            if p.complete_nest:
+                w.loop_variable[n] = d
+                w.loop_bound[n] = f
+                w.loop_level[n] = level
+                w.loop_axis[n] = 0
+                n += 1
             if f > 1:
                 w.active_variable[active] = d
                 w.active_bound[active] = f

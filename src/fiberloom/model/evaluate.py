@@ -20,6 +20,7 @@ from fiberloom.model.account import build_evaluation
 from fiberloom.model.compiled import announced, compile_kernel, is_compiled
 from fiberloom.model.evaluation import Evaluation
 from fiberloom.model.lower import PackedMappings, Problem, lower, pack
+from fiberloom.model.microarchitecture import FIRST_MISFIT
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.rules import Rules
 from fiberloom.model.tables import OccupancyTables
@@ -27,9 +28,6 @@ from fiberloom.workload.einsum import Einsum
 
 PARTS = 64
 """Parts that a batch is cut into, so that cores share the work evenly."""
-
-FIRST_MISFIT = 20
-"""Statuses from here on say that a mapping does not fit the hardware; smaller ones that it can't be evaluated at all."""
 
 
 def evaluate(
@@ -109,7 +107,9 @@ class BatchEvaluator:
         works = np.zeros(PARTS if n > PARTS else 1, WORK)
         with announced():
             compile_kernel()
-            result = _run(self.problem.arrays, packed, self._tables, works, np.arange(n))
+            if n:
+                _run(self.problem.arrays, packed, self._tables, works[:1], np.arange(1))
+        result = _run(self.problem.arrays, packed, self._tables, works, np.arange(n))
         result.cycles[~result.valid] = np.nan
         result.energy_pj[~result.valid] = np.nan
         return result

@@ -181,8 +181,8 @@ def format_savings(p, m, w):
         for level in range(L):
             for a in range(3):
                 dense = w.dense[level, t, a]
-                for k in range(3):
-                    w.count[level, t, a, k] = 0.0
+                w.count[level, t, a, GATED] = 0.0
+                w.count[level, t, a, SKIPPED] = 0.0
                 if p.has_metadata[level, t] and w.tile[level, t] > 0:
                     if a != UPDATE or t == p.output:
                         dense -= _removed(p, dense, 1.0 - w.density[level, t])
@@ -205,9 +205,10 @@ def format_savings(p, m, w):
 def leader_probabilities(p, m, tab, w, n_loops):
     """Step (3): probability and kind of the entry that governs each (level, follower), into `w.saf_p` and `w.saf_kind`."""
     L, T = p.levels, p.tensors
+    if p.entries == 0:
+        return 0
     for level in range(L):
         for t in range(T):
-            w.saf_kind[level, t] = NONE
             w.saf_p[level, t] = 0.0
             for leader in range(T):
                 w.saf_leader[level, t, leader] = 0.0
@@ -551,6 +552,7 @@ def spatial_skipping(p, m, tab, w, n_loops):
             w.ratio[level, t] = 1.0
         for level in range(L):
             w.spatial_p[level, t] = 0.0
+            w.saf_kind[level, t] = NONE
     if p.spatial_entries == 0:
         return
     original = w.original_expansion

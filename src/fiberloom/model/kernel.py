@@ -13,7 +13,7 @@ from fiberloom.model.filtering import (
     surviving_computations,
     tile_occupancies,
 )
-from fiberloom.model.microarchitecture import check_fit, cycles_and_energy
+from fiberloom.model.microarchitecture import FIRST_MISFIT, check_fit, cycles_and_energy
 from fiberloom.model.records import TILE_MISSES, UNIT_MISSES
 
 _ROOM = 128  # misses that one mapping may add at most
@@ -49,19 +49,21 @@ def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, on
         before = w.miss_count + w.unit_miss_count
         w.clamped = 0
         n_loops = build_nest(p, m, w)
-        dense_traffic(p, m, w)
         s = tile_occupancies(p, m, tab, w, n_loops)
         if s == 0:
-            format_savings(p, m, w)
-            s = leader_probabilities(p, m, tab, w, n_loops)
-        if s == 0:
             spatial_skipping(p, m, tab, w, n_loops)
-            s = position_skipping(p, m, tab, w)
-        if s == 0:
-            surviving_computations(p, m, w)
             s = check_fit(p, m, w)
-            if s == 0 or p.evaluate_misfits:
+        if s == 0 or (p.evaluate_misfits and s >= FIRST_MISFIT):
+            dense_traffic(p, m, w)
+            format_savings(p, m, w)
+            stop = leader_probabilities(p, m, tab, w, n_loops)
+            if stop == 0:
+                stop = position_skipping(p, m, tab, w)
+            if stop == 0:
+                surviving_computations(p, m, w)
                 cycles_and_energy(p, m, tab, w)
+            else:
+                s = stop
         if w.miss_count + w.unit_miss_count != before:
             s = -1
         status[i] = s

@@ -141,6 +141,7 @@ def lower(
         tensor_has_metadata=formats["has_metadata"].any(axis=0),
         output=next(i for i, t in enumerate(tensors) if t.is_output),
         any_metadata=bool(formats["has_metadata"].any()),
+        complete_nest=bool(formats["has_metadata"].any()) or any(lv.optimizations for lv in levels),
         has_fanout=fan.prod(axis=1) > 1,
         fan_x=np.ascontiguousarray(fan[:, 0]),
         fan_y=np.ascontiguousarray(fan[:, 1]),

@@ -14,6 +14,8 @@ from fiberloom.model.occupancy import BLOCKS, MEAN_OCCUPANCY, tile_statistics
 ACTUAL, GATED, SKIPPED = 0, 1, 2
 READ, FILL, UPDATE = 0, 1, 2
 
+FIRST_MISFIT = 20
+"""Statuses from here on say that a mapping does not fit the hardware; smaller ones that it can't be evaluated at all."""
 FITS, OVER_CAPACITY, OVER_METADATA, UNDER_USED, OVER_FANOUT, NO_DECOMPRESSION = 0, 20, 21, 22, 23, 24
 
 
@@ -101,11 +103,12 @@ def cycles_and_energy(p, m, tab, w):
     w.compute_cycles = compute_cycles
     total_cycles = compute_cycles
     energy = 0.0
+    kinds = 3 if p.entries > 0 else 1  # nothing is gated or skipped without an entry
     for level in range(L):
         read_demand = write_demand = 0.0
         for t in range(T):
             for a in range(6):
-                for k in range(3):
+                for k in range(kinds):
                     w.energy[level, t, a, k] = 0.0
             if not m.keep[level, t] or w.tile[level, t] == 0:
                 continue
@@ -117,7 +120,7 @@ def cycles_and_energy(p, m, tab, w):
             clusters = np.ceil(whole / p.cluster[level])
             scale = instances * clusters / whole if whole > 0 else 0.0
             for a in range(3):
-                for k in range(3):
+                for k in range(kinds):
                     words = w.count[level, t, a, k]
                     if words > 0:
                         vectors = np.ceil(words / p.block_of[level, t] - 1e-9) * overhead
@@ -127,8 +130,8 @@ def cycles_and_energy(p, m, tab, w):
                         if bits > 0:
                             vectors = np.ceil(bits / p.metadata_width[level] - 1e-9)
                             w.energy[level, t, 3 + a, k] = vectors * p.energy[level, 3 + a, k] * scale
-            for a in range(6):
-                for k in range(3):
+            for a in range(6 if has_metadata else 3):
+                for k in range(kinds):
                     energy += w.energy[level, t, a, k]
             # bandwidth
             reads = w.count[level, t, READ, ACTUAL] + w.count[level, t, READ, GATED]

@@ -45,6 +45,7 @@ PROBLEM: Final = _layout(
         ("exact", _bool),
         ("evaluate_misfits", _bool),
         ("any_metadata", _bool),
+        ("complete_nest", _bool),  # whether loops of bound 1 matter
         ("compute_gating", _bool),
         ("compute_skipping", _bool),
         ("bounds", _int, (_D,)),
