@@ -1,8 +1,8 @@
 """Dataflows: how a design spreads and orders the loops of any workload, and the mapping that follows from it.
 
 A dataflow says, level by level, which loops run along X and along Y of the fan-out, which loops make up the level's
-tile, and in which order they stand. Loops are named by *role* (``M`` output channels, ``C`` reduced channels …), so that
-one description serves every layer. `plan` turns it into a mapping without any search:
+tile, and in which order they stand. Loops are named by *role* (``M`` output channels, ``C`` reduced channels …), so
+that one description serves every layer. `plan` turns it into a mapping without any search:
 
 1. spatial loops, innermost fan-out first, each grown to the largest divisor of what is left of its bound that fits the
    fan-out and every capacity further out;
@@ -98,29 +98,36 @@ def plan(
     at = {entry.level: entry for entry in dataflow}
     for name in at:
         if name not in known:
-            raise MappingError(f"the dataflow names level '{name}', which the architecture has not", hint=nearest(name, known))
+            raise MappingError(
+                f"the dataflow names level '{name}', which the architecture has not", hint=nearest(name, known)
+            )
     misfit = nest.misfit()
     if misfit is not None:
-        raise MappingError(f"'{misfit}' can't hold one element of each tensor that it keeps", hint="enlarge it, or keep less there")
+        raise MappingError(
+            f"'{misfit}' can't hold one element of each tensor that it keeps", hint="enlarge it, or keep less there"
+        )
     lanes = 1.0
     for i in reversed(range(len(known))):
         entry = at.get(known[i], LevelDataflow(known[i]))
         fan_x, fan_y = architecture.fanout(known[i])
-        lanes *= nest.spread(i, entry.x, fan_x, roles, along_x=True) * nest.spread(i, entry.y, fan_y, roles, along_x=False)
+        lanes *= nest.spread(i, entry.x, fan_x, roles, along_x=True) * nest.spread(
+            i, entry.y, fan_y, roles, along_x=False
+        )
     for i in reversed(range(len(known))):
         nest.grow_tile(i, at.get(known[i], LevelDataflow(known[i])).tile, roles)
     for variable in workload.shape:
         nest.temporal[0][variable] = nest.temporal[0].get(variable, 1) * nest.left(variable)
     levels = {
-        name: nest.level_mapping(i, _variables(at[name].order if name in at else (), roles)) for i, name in enumerate(known)
+        name: nest.level_mapping(i, _variables(at[name].order if name in at else (), roles))
+        for i, name in enumerate(known)
     }
     used = lanes / architecture.compute.instances
     warnings = []
     if used < LOW_UTILIZATION:
         shape = " ".join(f"{v}={n}" for v, n in workload.shape.items())
         warnings.append(
-            f"the dataflow of '{architecture.name}' keeps {used:.0%} of its {architecture.compute.instances} lanes busy: "
-            f"the bounds {shape} have no larger divisors that fit; padding a bound to a multiple of the fan-out helps"
+            f"the dataflow of '{architecture.name}' keeps {used:.0%} of its {architecture.compute.instances} lanes "
+            f"busy: the bounds {shape} have no larger divisors that fit; pad them to multiples of the fan-outs"
         )
     return Plan(Mapping(levels=levels), used, tuple(warnings))
 
@@ -175,9 +182,7 @@ class _Nest:
             occupied *= children
         return occupied
 
-    def _widest(
-        self, level: int, variables: Sequence[str], room: int, growth: Growth
-    ) -> tuple[dict[str, int], int]:
+    def _widest(self, level: int, variables: Sequence[str], room: int, growth: Growth) -> tuple[dict[str, int], int]:
         """Factors of `variables` that occupy the most children within `room` and fit; earlier variables break ties."""
         if not variables:
             return {}, 1
@@ -296,12 +301,18 @@ def _most_metadata_bits(
 
     Ranks without named variables may hold any loop, so each is charged as if it held all that is left.
     """
-    word = level.metadata_word_bits if level.metadata_word_bits is not None else level.metadata_width_bits or level.word_bits
+    word = (
+        level.metadata_word_bits
+        if level.metadata_word_bits is not None
+        else level.metadata_width_bits or level.word_bits
+    )
     bits, left = 0, size
     for i, rank in enumerate(reversed(layout.ranks)):
         own = math.prod(extents[v] for v in rank.variables if v in tensor.variables) if rank.variables else 1
         outer = max(1, left // own)
-        metadata = rank.metadata_word_bits if rank.metadata_word_bits is not None else 1 if rank.format is Format.B else word
+        metadata = (
+            rank.metadata_word_bits if rank.metadata_word_bits is not None else 1 if rank.format is Format.B else word
+        )
         payload = rank.payload_word_bits if rank.payload_word_bits is not None else word
         metadata, payload = (_aligned(item, level.metadata_width_bits) for item in (metadata, payload))
         present = min(left, held)

@@ -21,7 +21,14 @@ from fiberloom.architecture.library.binding import (
     roles_of,
 )
 from fiberloom.architecture.library.demonstration import DemoRun, demo
-from fiberloom.architecture.library.design import DesignInfo, Parameter, Status, TensorTreatment, design_names, read_design
+from fiberloom.architecture.library.design import (
+    DesignInfo,
+    Parameter,
+    Status,
+    TensorTreatment,
+    design_names,
+    read_design,
+)
 from fiberloom.architecture.library.drawing import draw
 from fiberloom.workload.einsum import Einsum
 

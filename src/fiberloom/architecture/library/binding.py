@@ -87,7 +87,9 @@ def default_mapping(
 def _bound(entry: LevelDataflow, binding: Binding) -> LevelDataflow:
     def bound(growths: tuple[Growth, ...]) -> tuple[Growth, ...]:
         return tuple(
-            growth if growth.nonzeros_of is None else dataclasses.replace(growth, nonzeros_of=binding.tensors[growth.nonzeros_of])
+            growth
+            if growth.nonzeros_of is None
+            else dataclasses.replace(growth, nonzeros_of=binding.tensors[growth.nonzeros_of])
             for growth in growths
         )
 

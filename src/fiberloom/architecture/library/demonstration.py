@@ -12,13 +12,14 @@ from fiberloom.architecture.library.design import DesignInfo, read_design
 from fiberloom.mapping.nest import Mapping
 from fiberloom.workload.einsum import Einsum
 
-DESIGNS = ("dense-tensor-core", "stc", "flexible-stc", "dstc", "eyeriss", "scnn", "sparten", "extensor")
+DESIGNS = ("dense-tensor-core", "stc", "dstc", "eyeriss", "scnn", "sparten", "extensor")
 """Designs of the demonstration."""
 
 WEIGHTS_DENSITY = 0.5
 ACTIVATIONS_DENSITY = {"ResNet-50": 0.4, "BERT-base": 1.0}
 """Half of the weights kept (2:4 where a design asks for a pattern). ReLU leaves roughly 40 % of a ResNet's activations
-non-zero (an assumption in the range that pruning papers report); GELU leaves none at zero."""
+non-zero (an assumption in the range that pruning papers report), those that come in and those that go out; GELU leaves
+none at zero."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ def demo(designs: tuple[str, ...] = DESIGNS) -> list[tuple[str, list[DemoRun]]]:
     return [
         (
             "ResNet-50 res4 3x3 convolution, 256→256 channels, 14x14, batch 1; weights 50 %, activations 40 % non-zero",
-            [_run(info, _convolution(info), "im2col GEMM" if "conv" not in info.computes else "convolution") for info in infos],
+            [
+                _run(info, _convolution(info), "im2col GEMM" if "conv" not in info.computes else "convolution")
+                for info in infos
+            ],
         ),
         (
             "BERT-base feed-forward, 768→3072, 512 tokens; weights 50 % non-zero, activations dense",
@@ -75,7 +79,7 @@ def _run(info: DesignInfo, workload: Einsum, form: str) -> DemoRun:
 def _densities(info: DesignInfo, activations: float) -> dict[str, Any]:
     densities: dict[str, Any] = {"W": info.weights_density or WEIGHTS_DENSITY}
     if activations < 1:
-        densities["I"] = activations
+        densities |= {"I": activations, "O": activations}
     return densities
 
 
@@ -83,7 +87,9 @@ def _convolution(info: DesignInfo) -> Einsum:
     densities = _densities(info, ACTIVATIONS_DENSITY["ResNet-50"])
     if "conv" in info.computes:
         shape = {"m": 256, "c": 256, "r": 3, "s": 3, "p": 14, "q": 14}
-        return Einsum.parse("O[m,p,q] = W[m,c,r,s] * I[c,p+r,q+s]", shape, name="resnet50-res4-3x3", densities=densities)
+        return Einsum.parse(
+            "O[m,p,q] = W[m,c,r,s] * I[c,p+r,q+s]", shape, name="resnet50-res4-3x3", densities=densities
+        )
     shape = {"m": 256, "n": 14 * 14, "k": 256 * 3 * 3}
     return Einsum.parse("O[m,n] = W[m,k] * I[k,n]", shape, name="resnet50-res4-3x3-im2col", densities=densities)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fiberloom.input.field import Field
 
 FIELDS = (
-    "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "parameters", "dataflow",
+    "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "parameters",
+    "dataflow",
 )  # fmt: skip
 KINDS = ("weights", "activations", "left", "right")
 _GROWTH = re.compile(r"([A-Z])(?:/(\w+))?(?:<=(\d+))?")

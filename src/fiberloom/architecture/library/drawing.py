@@ -1,4 +1,4 @@
-"""A design as architects draw it: the hierarchy from the outermost memory to compute, with sizes and sparse features."""
+"""A design as architects draw it: the hierarchy from outermost memory to compute, with sizes and sparse features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VERBS = {
 
 
 def draw(design: str | DesignInfo, *, width: int = WIDTH) -> str:
-    """Text of at most `width` columns: title, source, hierarchy with fan-outs, tensors kept, formats, gating and skipping.
+    """Text of at most `width` columns: title, source, hierarchy with fan-outs, formats, gating and skipping.
 
     Raises:
         SpecError: for an unknown design.
@@ -47,7 +47,9 @@ def hierarchy(architecture: Architecture, *, width: int = WIDTH) -> list[str]:
             lines.append(f"{indent}╪═ fan-out {fan_x} x {fan_y}")
     indent = "   " * (len(architecture.levels) - 1)
     compute = architecture.compute
-    features = [name for name, on in (("gates on zeros", compute.gating), ("skips missing operands", compute.skipping)) if on]
+    features = [
+        name for name, on in (("gates on zeros", compute.gating), ("skips missing operands", compute.skipping)) if on
+    ]
     text = f"{indent}└─ {compute.name}{_count(compute)}  {compute.word_bits}-bit MAC"
     return [*lines, text + (f", {', '.join(features)}" if features else "")]
 
@@ -84,7 +86,11 @@ def _details(level: StorageLevel) -> list[str]:
         details.append("keeps " + (", ".join(level.keep) if level.keep is not None else "all tensors"))
     bandwidth = [
         f"{kind} {value:g}"
-        for kind, value in (("read", level.read_bandwidth), ("write", level.write_bandwidth), ("shared", level.shared_bandwidth))
+        for kind, value in (
+            ("read", level.read_bandwidth),
+            ("write", level.write_bandwidth),
+            ("shared", level.shared_bandwidth),
+        )
         if value is not None
     ]
     if bandwidth:

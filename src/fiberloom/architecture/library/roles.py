@@ -30,7 +30,9 @@ SHORTHANDS = {"K": ("C", "R", "S"), "N": ("B", "P", "Q")}
 
 _NAMES = {
     "weights": frozenset({"w", "weight", "weights", "filter", "filters", "f", "kernel", "kernels"}),
-    "activations": frozenset({"i", "input", "inputs", "ia", "iact", "iacts", "ifmap", "activation", "activations", "act", "x"}),
+    "activations": frozenset(
+        {"i", "input", "inputs", "ia", "iact", "iacts", "ifmap", "activation", "activations", "act", "x"}
+    ),
 }
 """Usual tensor names by what the tensor is, in lower case."""
 
@@ -66,7 +68,8 @@ def find_roles(
     activations; by usual names (``W``, ``Weights``, ``I``, ``Inputs`` …); by position, first operand first.
 
     Args:
-        operands: the design's operand roles in order, and what each is (``weights``, ``activations``, ``left``, ``right``).
+        operands: the design's operand roles in order, and what each is (``weights``, ``activations``, ``left``,
+            ``right``).
         output: the design's output role.
         given: tensor by role, to decide it by hand.
 
@@ -98,9 +101,7 @@ def find_roles(
     return Binding(tensors, _variables(workload, workload.tensor(tensors[first]), workload.tensor(tensors[second])))
 
 
-def _given(
-    workload: Einsum, operands: Mapping[str, str], output: str, given: Mapping[str, str]
-) -> dict[str, str]:
+def _given(workload: Einsum, operands: Mapping[str, str], output: str, given: Mapping[str, str]) -> dict[str, str]:
     inputs = [t.name for t in workload.inputs]
     for role, name in given.items():
         if role not in (*operands, output):
@@ -108,7 +109,9 @@ def _given(
         if role == output and name != workload.output.name:
             raise SpecError(f"role '{role}' is the output, which is '{workload.output.name}' and not '{name}'")
         if role != output and name not in inputs:
-            raise SpecError(f"'{name}', given for role '{role}', is not an operand of '{workload}'", hint=nearest(name, inputs))
+            raise SpecError(
+                f"'{name}', given for role '{role}', is not an operand of '{workload}'", hint=nearest(name, inputs)
+            )
     chosen = {role: name for role, name in given.items() if role != output}
     if len(set(chosen.values())) != len(chosen):
         raise SpecError(f"one tensor is given for both operands: {', '.join(chosen.values())}")
@@ -158,10 +161,10 @@ def _variables(workload: Einsum, weights: Tensor, activations: Tensor) -> dict[s
                 free.append(variable)
         else:
             roles["C"].append(variable)
-    places = ["B"] * len(free)
-    if not slid:  # a GEMM has one (P), a 1x1 convolution may have rows and columns
-        for place, name in zip(range(len(free) - 1, -1, -1), ("P",) if len(free) == 1 else ("Q", "P"), strict=False):
-            places[place] = name
+    places = (
+        [] if slid else ["P"] if len(free) == 1 else ["P", "Q"]
+    )  # a GEMM has one, a 1x1 convolution rows and columns
+    places = ["B"] * (len(free) - len(places)) + places[: len(free)]
     for variable, place in zip(free, places, strict=True):
         roles[place].append(variable)
     return {role: tuple(variables) for role, variables in roles.items()}
@@ -169,7 +172,9 @@ def _variables(workload: Einsum, weights: Tensor, activations: Tensor) -> dict[s
 
 def rename(architecture: Architecture, binding: Binding) -> Architecture:
     """`architecture` with the workload's tensor and variable names for the design's roles."""
-    return architecture.model_copy(update={"levels": tuple(_rename_level(level, binding) for level in architecture.levels)})
+    return architecture.model_copy(
+        update={"levels": tuple(_rename_level(level, binding) for level in architecture.levels)}
+    )
 
 
 def _rename_level(level: StorageLevel, binding: Binding) -> StorageLevel:
