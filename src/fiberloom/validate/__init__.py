@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fiberloom.errors import SpecError, nearest
-from fiberloom.validate import dstc, stc, tensor_cores
+from fiberloom.validate import dstc, eyeriss_compression, eyeriss_v2, format_crossover, stc, tensor_cores
 from fiberloom.validate.comparison import Comparison
 
 __all__ = ["EXPERIMENTS", "Comparison", "run"]
 
 EXPERIMENTS: dict[str, Callable[[], list[Comparison]]] = {
-    module.NAME: module.run for module in (stc, dstc, tensor_cores)
+    module.NAME: module.run for module in (stc, dstc, eyeriss_v2, eyeriss_compression, format_crossover, tensor_cores)
 }
 """Experiments by name, quickest first."""
 

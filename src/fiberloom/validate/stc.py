@@ -1,7 +1,7 @@
 """STC with 2:4 weights: exactly twice the throughput of the dense tensor core.
 
-NVIDIA's A100 doubles the multiply rate of a tensor core when weights keep two of every four values; Sparseloop reports the
-same 2.0x, exact because the pattern is deterministic.
+NVIDIA's A100 doubles the multiply rate of a tensor core when weights keep two of every four values; Sparseloop
+reports the same 2.0x, exact because the pattern is deterministic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fiberloom.validate.comparison import Comparison
 from fiberloom.validate.tensor_cores import LAYERS, system
 
 NAME: Final = "stc"
-SOURCE: Final = "NVIDIA A100 Tensor Core GPU Architecture (2020), p. 31; Wu et al., Sparseloop, MICRO'22, §6.3.5"
+SOURCE: Final = "NVIDIA A100 Tensor Core GPU Architecture, white paper, 2020; Wu et al., Sparseloop, MICRO'22"
 
 SPEEDUP: Final = 2.0
 ALLOWED: Final = 0.0

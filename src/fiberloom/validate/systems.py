@@ -1,7 +1,7 @@
 """The tensor-core family of Sparseloop's case study: TC, STC, flexible STC and DSTC on one memory hierarchy.
 
 One streaming multiprocessor of a GPU, int8: DRAM, a shared memory of 256 KiB, four sub-partitions with a register file
-each, 256 multipliers a sub-partition (Sparseloop, MICRO'22, §7.1 and Fig. 15; sizes, bandwidths and energies per action
+each, 256 multipliers a sub-partition (Sparseloop, MICRO'22, Fig. 15; sizes, bandwidths and energies per action
 as in the energy tables published with it). TC's energies are those of its own, 65 nm-like, table; the others share one
 at 45 nm, so that TC's energy is not like for like with the rest.
 """
@@ -25,7 +25,7 @@ MULTIPLIERS = 1024
 """Multipliers of all sub-partitions."""
 
 _OUTER_RANKS = {"DRAM": 6, "SMEM": 4}
-"""Uncompressed ranks above the compressed one: the loops of the mappings that split a tensor at and below that level."""
+"""Uncompressed ranks above the compressed one: loops that split a tensor at and below that level."""
 
 
 def _energies(read: float, write: float, gated: float, metadata: tuple[float, float, float]) -> dict[str, float]:
@@ -239,9 +239,7 @@ def dual_side_tensor_core(*, compressed: tuple[str, ...]) -> Architecture:
                 energy_pj=_RF_DSTC,
                 area_um2=25439.68,
                 optimizations=(
-                    ActionOptimization(
-                        kind=SafKind.SKIPPING, options=(LeaderFollower(follower="Z", leaders=leaders),)
-                    ),
+                    ActionOptimization(kind=SafKind.SKIPPING, options=(LeaderFollower(follower="Z", leaders=leaders),)),
                 ),
             ),
             StorageLevel(
