@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, read_files
+from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, placed, read_files
 from fiberloom.cli.output import print_all, print_json
 
 if TYPE_CHECKING:
@@ -40,12 +40,17 @@ def evaluate(
     ] = True,
 ) -> None:
     """Evaluate one mapping: cycles, energy, area, and the account behind them."""
+    from fiberloom.model.rules import rules as rule_set
+
+    rule_set(rules)  # a wrong name is refused before the files are read
     specification = read_files(files, arch)
     parts = complete(specification, files)
 
     from fiberloom.model.evaluate import evaluate as evaluate_mapping
 
-    result = evaluate_mapping(*parts, rules=rules, base_directory=specification.base_directory, check_fit=fit_check)
+    base = specification.base_directory
+    with placed(files):
+        result = evaluate_mapping(*parts, rules=rules, base_directory=base, check_fit=fit_check)
     result = replace(result, warnings=(*specification.warnings, *result.warnings))
     if json:
         print_json(result.to_dict())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fiberloom.errors import SpecError
+from fiberloom.errors import FiberloomError, Location, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fiberloom.architecture.levels import Architecture
     from fiberloom.input.specification import Specification
     from fiberloom.mapping.nest import Mapping
@@ -77,3 +80,15 @@ def complete(specification: Specification, paths: list[Path]) -> tuple[Einsum, A
             hint="; ".join(hints[part] for part in missing) + " (docs/yaml.md)",
         )
     return workload, architecture, mapping
+
+
+@contextmanager
+def placed(paths: list[Path]) -> Iterator[None]:
+    """Give errors that only know names (of levels, tensors, variables) the files that hold them."""
+    try:
+        yield
+    except FiberloomError as error:
+        where = error.where or Location()
+        if where.file is None:
+            error.where = Location(" ".join(str(path) for path in paths), where.line, where.field)
+        raise

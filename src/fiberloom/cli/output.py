@@ -34,5 +34,11 @@ def console() -> Console:
     """A console on stdout; 100 columns wide where there is no terminal and COLUMNS does not say otherwise."""
     from rich.console import Console
 
+    class _Console(Console):
+        """Leaves a broken pipe to `fiberloom.cli.program`."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return Console(highlight=False, width=width)
+    return _Console(highlight=False, width=width)

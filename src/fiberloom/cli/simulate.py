@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, read_files
+from fiberloom.cli.files import ArchitectureChoice, AsJson, Files, complete, placed, read_files
 from fiberloom.cli.output import print_all, print_json
 
 
@@ -24,8 +24,9 @@ def simulate(
     from fiberloom.report.simulation import simulation_report, simulation_summary
     from fiberloom.simulate import Simulator
 
-    simulator = Simulator(workload, architecture, mapping)
-    runs = [simulator.run(seed=seed + i) for i in range(samples)]
+    with placed(files):
+        simulator = Simulator(workload, architecture, mapping)
+        runs = [simulator.run(seed=seed + i) for i in range(samples)]
     if json:
         print_json({"version": 1, "seed": seed, "samples": samples, **simulation_summary(runs)})
         return
