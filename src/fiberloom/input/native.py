@@ -60,6 +60,8 @@ def read_native(sections: Mapping[str, Field]) -> tuple[Einsum | None, Architect
     workload = _workload(scoped["workload"]) if "workload" in scoped else None
     architecture = _architecture(scoped["architecture"], workload) if "architecture" in scoped else None
     mapping = _mapping(scoped["mapping"], workload, architecture) if "mapping" in scoped else None
+    if mapping is None and workload is not None and "architecture" in scoped and scoped["architecture"].is_text:
+        mapping = _dataflow(scoped["architecture"], workload)
     return workload, architecture, mapping
 
 
@@ -135,7 +137,7 @@ def _check_density(tensor: str, density: Any, einsum: Einsum, field: Field) -> N
 
 def _architecture(section: Field, workload: Einsum | None) -> Architecture:
     if section.is_text:
-        return _library(section)
+        return _library(section, workload)
     fields = section.mapping()
     section.refuse_unknown(fields, Architecture.model_fields)
     for needed in ("levels", "compute"):
@@ -157,17 +159,27 @@ def _architecture(section: Field, workload: Einsum | None) -> Architecture:
     return construct(Architecture, values, section)
 
 
-def _library(section: Field) -> Architecture:
+def _library(section: Field, workload: Einsum | None) -> Architecture:
     name = section.text()
     try:
         load = importlib.import_module("fiberloom.architecture.library").load
     except (ImportError, AttributeError):
         raise section.error(f"there is no library to take '{name}' from", "write the architecture out") from None
     try:
-        architecture: Architecture = load(name)
+        architecture: Architecture = load(name, workload)
     except FiberloomError as error:
         raise SpecError(error.problem, where=section.where, hint=error.hint) from None
     return architecture
+
+
+def _dataflow(section: Field, workload: Einsum) -> LoopNest:
+    """The mapping that a design's own dataflow gives, where the file names a design and no mapping."""
+    from fiberloom.architecture.library import default_mapping
+
+    try:
+        return default_mapping(section.text(), workload)
+    except FiberloomError as error:
+        raise SpecError(error.problem, where=section.where, hint=error.hint) from None
 
 
 def _storage_level(level: Field, workload: Einsum | None) -> StorageLevel:

@@ -303,6 +303,7 @@ def _propagate_exact(p, m, w):
     L, T = p.levels, p.tensors
     for leader in range(T):
         w.compute_leader[leader] = 0.0
+        w.skip_leader[leader] = 0.0
     spatial = 1.0
     for t in range(T):
         for leader in range(T):
@@ -325,21 +326,52 @@ def _propagate_exact(p, m, w):
             surviving *= 1.0 - w.spatial_p[level, t]
             w.elimination[level, t] = 1.0 - surviving
         if t != p.output:
-            for leader in range(T):
-                if w.met_leader[leader] > w.compute_leader[leader]:
-                    w.compute_leader[leader] = w.met_leader[leader]
             product = 1.0
             for level in range(L):
                 product *= 1.0 - w.spatial_p[level, t]
-            if product < spatial:
-                spatial = product
+                if w.saf_kind[level, t] == SKIPPING:
+                    for leader in range(T):
+                        w.skip_leader[leader] = max(w.skip_leader[leader], w.saf_leader[level, t, leader])
+            spatial = min(spatial, product)
+            for leader in range(T):
+                w.compute_leader[leader] = max(w.compute_leader[leader], w.met_leader[leader])
     for t in range(T):
-        if w.position[t] and 1.0 - p.element_density[t] > w.compute_leader[t]:
-            w.compute_leader[t] = 1.0 - p.element_density[t]
-    total = w.steps * w.used_instances[0] * spatial
+        if w.position[t]:
+            w.compute_leader[t] = max(w.compute_leader[t], 1.0 - p.element_density[t])
+            w.skip_leader[t] = max(w.skip_leader[t], 1.0 - p.element_density[t])
+    arriving = w.steps * w.used_instances[0] * spatial
+    skipped_past = gated_past = arriving
     for leader in range(T):
-        total *= 1.0 - w.compute_leader[leader]
-    w.remaining = total
+        skipped_past *= 1.0 - w.skip_leader[leader]
+        gated_past *= 1.0 - w.compute_leader[leader]
+    # What arrives at a lane that spatial skipping kept is not empty there: its leaders' zeros are gone already.
+    for e in range(p.spatial_entries):
+        own = w.spatial_p[p.spatial_level[e], p.spatial_follower[e]]
+        for leader in range(T):
+            if (p.spatial_leaders[e] >> leader) & 1:
+                w.compute_leader[leader] = max(w.compute_leader[leader], own)
+                w.skip_leader[leader] = max(w.skip_leader[leader], own)
+    # A gated operand costs its cycle, unless no operand exists at all.
+    idle_skipped, idle_gated = skipped_past, gated_past
+    for t in range(T):
+        if t == p.output:
+            continue
+        innermost = 0
+        while innermost < L - 1 and not m.keep[innermost, t]:
+            innermost += 1
+        if not p.has_metadata[innermost, t]:
+            idle_skipped = idle_gated = 0.0
+        else:
+            idle_skipped *= 1.0 - _given_not_empty(p.element_density[t], w.skip_leader[t])
+            idle_gated *= 1.0 - _given_not_empty(p.element_density[t], w.compute_leader[t])
+    w.remaining = gated_past
+    w.idled = max(0.0, skipped_past - idle_skipped - gated_past + idle_gated)
+
+
+@kernel
+def _given_not_empty(density, empty):
+    """Density of an element of a box that is known not to be empty."""
+    return min(1.0, density / (1.0 - empty)) if empty < 1.0 else 0.0
 
 
 @kernel
@@ -347,6 +379,7 @@ def _propagate_rounded(p, m, w):
     """Step (4), rules of the reference builds: each entry works inwards to the next one, rounding down at every level."""
     L, T = p.levels, p.tensors
     total = w.steps * w.used_instances[0]
+    w.idled = 0.0
     for t in range(T):
         w.reaches_compute[t] = False
         w.reach_p[t] = 0.0
@@ -407,8 +440,7 @@ def _operand_states(p, m, w):
             innermost += 1
         nonzero = p.element_density[t]
         if p.exact:
-            if w.compute_leader[t] > 0:
-                nonzero = nonzero / (1.0 - w.compute_leader[t]) if w.compute_leader[t] < 1 else 0.0
+            nonzero = _given_not_empty(nonzero, w.compute_leader[t])
         else:
             nonzero = np.round(nonzero * 1e6) / 1e6
             for other in range(T):
@@ -438,7 +470,7 @@ def _operand_states(p, m, w):
     if not p.exact:
         skipped, gated, vanished = np.floor(skipped), np.floor(gated), np.floor(vanished)
     w.compute[0] = max(0.0, total - skipped - gated - vanished)
-    w.compute[1] = gated
+    w.compute[1] = gated + w.idled
     w.compute[2] = skipped
 
 
@@ -470,7 +502,8 @@ def position_skipping(p, m, tab, w):
         w.position[t] = True
         slots = w.stat[BLOCKS] * lanes
         mean = w.stat[MEAN_OCCUPANCY]
-        w.pass_ratio[t] = slots / n if n > 0 else 1.0
+        # lanes that do not divide the tile leave some empty in the dense schedule too
+        w.pass_ratio[t] = min(1.0, slots / n) if n > 0 else 1.0
         use *= (mean / slots if slots > 0 else 1.0) if p.exact else w.stat[MEAN_FILL]
     w.lane_use = use
     # an operand is read once per pass over the other one
@@ -564,13 +597,17 @@ def spatial_skipping(p, m, tab, w, n_loops):
             home = block
             while home < L - 1 and not m.keep[home, t]:
                 home += 1
-            if m.keep[home, t] and p.has_metadata[home, t]:
+            leads = not p.exact  # the reference builds let any tensor with metadata thin out any fan-out
+            for e in range(p.spatial_entries):
+                if p.spatial_level[e] == block and (p.spatial_leaders[e] >> t) & 1:
+                    leads = True
+            if leads and m.keep[home, t] and p.has_metadata[home, t]:
                 w.ratio[block, t] = _spatial_ratio(p, m, tab, w, block, t, -1, n_loops, expansion[block, t])
                 w.is_reduced[block, t] = w.ratio[block, t] != 1.0
         for a in range(L, 0, -1):
             rx = expansion[a, t, 0] / original[a, t, 0]
             ry = expansion[a, t, 1] / original[a, t, 1]
-            if rx != 1.0 or ry != 1.0:
+            if rx != 1.0 or ry != 1.0 or (p.exact and w.ratio[a, t] < 1.0):
                 original[a, t, 0], original[a, t, 1] = expansion[a, t, 0], expansion[a, t, 1]
                 crossed = False
                 for inner in range(a - 1, -1, -1):
@@ -601,8 +638,15 @@ def spatial_skipping(p, m, tab, w, n_loops):
             if a < L:
                 w.spatial_p[a, t] = 1.0 - w.ratio[a, t] if w.saf_kind[a, t] == SPATIAL else 0.0
             if a > 0:
-                w.instances[a - 1, t] = w.used_instances[a] * w.ratio[a, t]
-            if rx != 1.0 or ry != 1.0:
+                ratio = w.ratio[a, t]
+                w.instances[a - 1, t] = w.used_instances[a] * ratio
+                if p.exact and 0.0 < ratio < 1.0:
+                    # counts are per instance in use, and those in use hold what is not empty
+                    w.density[a - 1, t] = min(1.0, w.density[a - 1, t] / ratio)
+                    for r in range(p.format_ranks[a - 1, t]):
+                        w.units[a - 1, t, r, 0] /= ratio
+                        w.units[a - 1, t, r, 1] /= ratio
+            if rx != 1.0 or ry != 1.0 or (p.exact and w.ratio[a, t] < 1.0):
                 crossed = False
                 for inner in range(a - 1, -1, -1):
                     crossed = crossed or w.saf_kind[inner, t] == SPATIAL

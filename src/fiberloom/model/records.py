@@ -176,6 +176,7 @@ WORK: Final = _layout(
         ("leader_empty", _float, (_T,)),
         ("met_leader", _float, (_T,)),
         ("compute_leader", _float, (_T,)),
+        ("skip_leader", _float, (_T,)),
         ("elimination", _float, (_L, _T)),
         ("reaches_compute", _bool, (_T,)),
         ("reach_p", _float, (_T,)),
@@ -201,6 +202,7 @@ WORK: Final = _layout(
         ("slowdown", _float, (_L,)),
         ("steps", _float),  # temporal iterations
         ("remaining", _float),  # computations that storage levels let through
+        ("idled", _float),  # computations whose cycle passes idle because a storage level gated an operand
         ("lane_use", _float),  # share of lanes that position skipping fills
         ("busy_units", _float),  # average units at work
         ("compute_cycles", _float),

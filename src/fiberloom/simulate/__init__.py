@@ -66,14 +66,16 @@ class Simulator:
         nonzero = self._nonzero(tensors or {}, seed)
         empty = empty_leaders(self._features, self._walks, nonzero)
         kept = {}
-        dropped = np.zeros(next(iter(self._walks.values())).element_at.shape, dtype=bool)
+        shape = next(iter(self._walks.values())).element_at.shape
+        dropped, idled = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         for tensor in self.workload.tensors:
-            kept[tensor.name], gone = walk_tensor(
+            kept[tensor.name], skipped, gated = walk_tensor(
                 self._nest, self._features, self._walks[tensor.name], empty, nonzero[tensor.name]
             )
             if not tensor.is_output:
-                dropped |= gone
-        compute, lockstep = compute_account(self._nest, self._features, self._walks, nonzero, dropped)
+                dropped |= skipped
+                idled |= gated
+        compute, lockstep = compute_account(self._nest, self._features, self._walks, nonzero, dropped, idled)
         return Simulation(
             compute=compute,
             levels=level_accounts(self._nest, kept, self._features, compute.cycles),

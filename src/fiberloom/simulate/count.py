@@ -77,7 +77,7 @@ def walk_tensor(
     walk: TensorWalk,
     empty_leader: MappingOf[tuple[int, str], Booleans],
     nonzero: Booleans,
-) -> tuple[dict[int, KeptTensor], Booleans]:
+) -> tuple[dict[int, KeptTensor], Booleans, Booleans]:
     """Follow the deliveries of one tensor from the outermost level to compute.
 
     Args:
@@ -85,13 +85,13 @@ def walk_tensor(
         nonzero: the tensor, flat.
 
     Returns:
-        Tallies by level, and whether a SAF dropped the operand, per (time step, lane).
+        Tallies by level, and whether skipping, and whether gating, dropped the operand, per (time step, lane).
     """
     name = walk.tensor.name
     kept: dict[int, KeptTensor] = {b.child: KeptTensor() for b in walk.boundaries[:-1]}
     first = walk.boundaries[0]
     arrived = np.ones(first.deliveries, dtype=bool)
-    dropped = np.zeros(first.deliveries, dtype=bool)
+    gone = {kind: np.zeros(first.deliveries, dtype=bool) for kind in (SafKind.SKIPPING, SafKind.GATING)}
     items = _items_of_tiles(nest, features, walk.tensor, first, nonzero)
     if first.child in kept:
         kept[first.child].largest = _largest(features, first, nonzero)
@@ -105,7 +105,10 @@ def walk_tensor(
         empty = empty_leader[parent, name] if saf is not None else np.zeros(here.deliveries, dtype=bool)
         eliminated, alive = outer_arrived & empty, outer_arrived & ~empty
         fate = "gated" if saf is not None and saf.kind is SafKind.GATING else "skipped"
-        at_parent.eliminated_share = float((dropped[here.outer_delivery] | empty).mean())
+        gone = {kind: before[here.outer_delivery] for kind, before in gone.items()}
+        if saf is not None:
+            gone[saf.kind] |= empty
+        at_parent.eliminated_share = float((gone[SafKind.SKIPPING] | gone[SafKind.GATING]).mean())
 
         # Words that cross, as the parent and as the child see them: all, or the non-zero ones where compressed.
         present = nonzero[here.words]
@@ -144,10 +147,9 @@ def walk_tensor(
                 None if items is None else np.tensordot(filled, items, 1) / here.tiles.shape[1],
             )
             at_child.largest = _largest(features, here, nonzero)
-        dropped = dropped[here.outer_delivery] | empty
 
-    steps, lanes = walk.element_at.shape
-    return kept, dropped[walk.boundaries[-1].at_points(steps, lanes)]
+    points = walk.boundaries[-1].at_points(*walk.element_at.shape)
+    return kept, gone[SafKind.SKIPPING][points], gone[SafKind.GATING][points]
 
 
 def empty_leaders(
@@ -172,11 +174,13 @@ def compute_account(
     walks: MappingOf[str, TensorWalk],
     nonzero: MappingOf[str, Booleans],
     dropped: Booleans,
+    idled: Booleans,
 ) -> tuple[ComputeAccount, int]:
     """Classify every point of the nest; also count the steps in which at least one lane works.
 
     Args:
-        dropped: whether a SAF on an operand removed the computation, per (time step, lane).
+        dropped: whether skipping of an operand removed the computation, per (time step, lane).
+        idled: whether gating of an operand leaves its cycle idle; skipping prevails.
     """
     compute = nest.architecture.compute
     shape = dropped.shape
@@ -203,7 +207,8 @@ def compute_account(
     elif compute.gating:
         gated |= lacking
     left = ~dropped & ~all_absent
-    gated, skipped = gated & left, skipped & left
+    skipped &= left & ~idled
+    gated = (gated | idled) & left
     actual = left & ~gated & ~skipped
     working = actual | gated
     total, lanes = nest.workload.macs, shape[1]
