@@ -89,27 +89,34 @@ def build_nest(p, m, w):
     w.used_instances[0] = used
     for level in range(L):
         for t in range(p.tensors):
-            w.tile[level, t] = tile_size(p, t, w.extent[level + 1]) if m.keep[level, t] else 0
+            w.whole[level, t] = tile_size(p, t, w.extent[level + 1])
+            w.tile[level, t] = w.whole[level, t] if m.keep[level, t] else 0
     return n
 
 
 @kernel
+def rank_length(p, t, r, extent):
+    """Elements of rank `r` of tensor `t` spanned by `extent` iterations of each variable."""
+    length = 1
+    for k in range(p.term_count[t, r]):
+        length += p.term_coefficient[t, r, k] * (extent[p.term_variable[t, r, k]] - 1)
+    return length
+
+
+@kernel
 def tile_size(p, t, extent):
-    """Elements of tensor `t` touched by `extent` iterations of each variable."""
+    """Elements of tensor `t` spanned by `extent` iterations of each variable."""
     size = 1
     for r in range(p.rank_count[t]):
-        length = 1
-        for d in range(p.variables):
-            c = p.coefficient[t, r, d]
-            if c != 0:
-                length += abs(c) * (extent[d] - 1)
-        size *= length
+        size *= rank_length(p, t, r, extent)
     return size
 
 
 @kernel
 def _distinct_offsets(p, t, w, first_level, last_level):
     """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
+    if first_level == last_level and w.fanout[first_level] == 1:
+        return 1
     total = 1
     if p.is_simple[t]:
         for i in range(w.active_count):
@@ -214,15 +221,11 @@ def fetched_per_child(p, t, w, level):
     """
     if level == 0:  # compute: no residency, one element each step
         return w.steps, -1
-    whole = tile_size(p, t, w.extent[level])
+    whole = w.whole[level - 1, t]
     if p.is_simple[t]:
         return whole * _simple_fetches(p, t, w, level), -1
-    extent = w.extent[level]
     for r in range(p.rank_count[t]):
-        length = 1
-        for d in range(p.variables):
-            length += abs(p.coefficient[t, r, d]) * (extent[d] - 1)
-        w.lengths[r] = length
+        w.lengths[r] = rank_length(p, t, r, w.extent[level])
     turns = gather_transitions(p, t, w, level)
     moves(p, t, w, turns)
     transition_deltas(p, t, w, turns, whole)
@@ -238,7 +241,7 @@ def fetched_per_child(p, t, w, level):
 def _distinct_elements(p, t, w, level):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
     if p.is_simple[t]:
-        total = tile_size(p, t, w.extent[level + 1])
+        total = w.whole[level, t]
         for i in range(w.active_count):
             if w.active_axis[i] == 0 and w.active_level[i] > level and p.is_relevant[t, w.active_variable[i]]:
                 total *= w.active_bound[i]
@@ -247,9 +250,7 @@ def _distinct_elements(p, t, w, level):
     extent = w.extent[level + 1]
     total = 1
     for r in range(p.rank_count[t]):
-        length = 1
-        for d in range(p.variables):
-            length += abs(p.coefficient[t, r, d]) * (extent[d] - 1)
+        length = rank_length(p, t, r, extent)
         points = 1
         for j in range(turns):
             if w.turn_step[j, r] != 0:
@@ -324,9 +325,9 @@ def _output_shares(p, t, w, exact):
         for level in range(p.levels):
             w.partition[level] = _distinct_elements(p, t, w, level)
         return
-    w.partition[p.levels - 1] = tile_size(p, t, w.extent[p.levels])
+    w.partition[p.levels - 1] = w.whole[p.levels - 1, t]
     for level in range(p.levels - 2, -1, -1):
-        size = tile_size(p, t, w.extent[level + 1])
+        size = w.whole[level, t]
         spread = tile_size(p, t, w.spatial_extent[level + 1]) if w.fanout[level + 1] > 1 else size
         w.partition[level] = np.floor(w.partition[level + 1] * size / spread)
 

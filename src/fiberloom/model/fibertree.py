@@ -9,21 +9,9 @@ from __future__ import annotations
 
 
 from fiberloom.model.compiled import kernel
+from fiberloom.model.dataflow import tile_size
 
 OK, TOO_FEW_RANKS, PRETILING = 0, 1, 2
-
-
-@kernel
-def _fibre_length(p, t, bounds):
-    size = 1
-    for r in range(p.rank_count[t]):
-        length = 1
-        for d in range(p.variables):
-            c = p.coefficient[t, r, d]
-            if c != 0:
-                length += abs(c) * (bounds[d] - 1)
-        size *= length
-    return size
 
 
 @kernel
@@ -60,16 +48,21 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
     for d in range(D):
         w.running[d] = w.extent[inner_level, d]
         w.inner_bound[d] = 1 if pretiled else w.extent[inner_level, d]
-    for i in range(n_loops):
-        at = w.loop_level[i]
-        if at < inner_level or at > level:
+    # Loops of bound 1 matter only where they take over the bounds of what lies inside, and to the reference builds.
+    only_active = p.exact and (pretiled or inner_level == 0)
+    for i in range(w.active_count if only_active else n_loops):
+        at = w.active_level[i] if only_active else w.loop_level[i]
+        if at < inner_level:
             continue
-        d = w.loop_variable[i]
-        w.running[d] *= w.loop_bound[i]
+        if at > level:
+            break
+        d = w.active_variable[i] if only_active else w.loop_variable[i]
+        bound = w.active_bound[i] if only_active else w.loop_bound[i]
+        w.running[d] *= bound
         if not p.is_relevant[t, d]:
             continue
         w.rank_loop_variable[count] = d
-        w.rank_loop_bound[count] = w.loop_bound[i] * w.inner_bound[d]
+        w.rank_loop_bound[count] = bound * w.inner_bound[d]
         w.inner_bound[d] = 1
         for e in range(D):
             w.rank_loop_extent[count, e] = w.running[e]
@@ -112,7 +105,7 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 while i >= 0 and (rule < 0 or w.rank_loop_bound[i] == 1 or (rule >> w.rank_loop_variable[i]) & 1):
                     w.rank_bound[w.rank_loop_variable[i]] *= w.rank_loop_bound[i]
                     i -= 1
-            w.fibre[level, t, base] = _fibre_length(p, t, w.rank_bound)
+            w.fibre[level, t, base] = tile_size(p, t, w.rank_bound)
             own += 1
         while rank > child_ranks:
             rank -= 1
@@ -136,7 +129,7 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 w.rank_bound[w.rank_loop_variable[i]] *= w.rank_loop_bound[i]
             i -= 1
         if surplus:  # surplus loops are flattened into the innermost rank
-            w.fibre[level, t, base] *= _fibre_length(p, t, w.rank_bound)
+            w.fibre[level, t, base] *= tile_size(p, t, w.rank_bound)
     else:
         rank = child_ranks - 1
         i = 0
@@ -170,7 +163,7 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                     if w.rank_loop_bound[i] > 1 and exact:
                         top = i  # the reference tool keeps the extents of the innermost flattened loop
                     i += 1
-            w.fibre[level, t, at] = _fibre_length(p, t, w.rank_bound)
+            w.fibre[level, t, at] = tile_size(p, t, w.rank_bound)
             for d in range(D):
                 w.subtile[level, t, at + 1, d] = w.rank_loop_extent[top, d]
             own += 1
@@ -196,7 +189,7 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 w.rank_bound[w.rank_loop_variable[i]] *= w.rank_loop_bound[i]
             i += 1
         if surplus:  # surplus loops are flattened into the outermost rank
-            w.fibre[level, t, base + own - 1] *= _fibre_length(p, t, w.rank_bound)
+            w.fibre[level, t, base + own - 1] *= tile_size(p, t, w.rank_bound)
             for d in range(D):
                 w.subtile[level, t, base + own, d] = w.extent[level + 1, d]
     if failed:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from fiberloom.model.compiled import kernel
+from fiberloom.model.dataflow import rank_length, tile_size
 from fiberloom.model.fibertree import OK, ranks_from_loops
 from fiberloom.model.leaders import child_keeper, exact_leader_boxes, follower_level, leader_boxes
 from fiberloom.model.occupancy import (
@@ -78,10 +79,7 @@ def _metadata_units(p, m, tab, w, t, level):
                 key = combine(key, w.fibre[level, t, r])
             extent = w.subtile[level, t, r]
             for q in range(p.rank_count[t]):
-                length = 1
-                for d in range(p.variables):
-                    length += abs(p.coefficient[t, q, d]) * (extent[d] - 1)
-                key = combine(key, length)
+                key = combine(key, rank_length(p, t, q, extent))
         for d in range(p.variables):
             if p.is_relevant[t, d]:
                 key = combine(key, w.extent[level + 1, d])
@@ -547,12 +545,7 @@ def _spatial_ratio(p, m, tab, w, block, t, follower, n_loops, expansion):
                     if p.is_relevant[follower, w.loop_variable[j]]:
                         break
                     w.box_extent[w.loop_variable[j]] *= w.loop_bound[j]
-            inner = 1
-            for r in range(p.rank_count[t]):
-                length = 1
-                for e in range(D):
-                    length += abs(p.coefficient[t, r, e]) * (w.box_extent[e] - 1)
-                inner *= length
+            inner = tile_size(p, t, w.box_extent)
             if first:
                 tile_statistics(p, tab, w, t, w.box_extent, 0)
                 ratio = 1.0 - w.stat[P_EMPTY]

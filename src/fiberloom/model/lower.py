@@ -102,6 +102,11 @@ def lower(
                 coefficient[i, r, variables.index(term.variable)] += term.coefficient
     used = (coefficient != 0).sum(axis=(1,))  # (T, D): ranks that a variable indexes
     per_rank = (coefficient != 0).sum(axis=2)  # (T, R)
+    terms = {name: np.zeros((T, R, D), np.int64) for name in ("variable", "coefficient")}
+    for i, r, d in zip(*np.nonzero(coefficient), strict=True):
+        k = int((coefficient[i, r, :d] != 0).sum())
+        terms["variable"][i, r, k] = d
+        terms["coefficient"][i, r, k] = abs(coefficient[i, r, d])
     rank_count = np.array([len(t.ranks) for t in tensors], np.int64)
     shapes = np.ones((T, R), np.int64)
     for i, tensor in enumerate(tensors):
@@ -129,6 +134,9 @@ def lower(
         tensors=T,
         bounds=np.array(list(workload.shape.values()), np.int64),
         coefficient=coefficient,
+        term_count=per_rank,
+        term_variable=terms["variable"],
+        term_coefficient=terms["coefficient"],
         rank_count=rank_count,
         tensor_shape=shapes,
         radix=radix,

@@ -32,7 +32,11 @@ def check_fit(p, m, w):
                     return NO_DECOMPRESSION
                 compressed_outside = p.is_compressed[level, t]
     for level in range(L):
-        for t in range(T):
+        if p.spatial_entries == 0:
+            if w.fanout_xy[level, 0] > p.fan_x[level] or w.fanout_xy[level, 1] > p.fan_y[level]:
+                w.failed_level, w.failed_tensor = level, 0
+                return OVER_FANOUT
+        for t in range(T if p.spatial_entries > 0 else 0):
             # fan-out actually needed: reduced by spatial skipping where every tensor allows it
             x = w.expansion[level, t, 0] / max(1.0, w.expansion[level + 1, t, 0])
             y = w.expansion[level, t, 1] / max(1.0, w.expansion[level + 1, t, 1])

@@ -60,14 +60,11 @@ def insert(keys, key):
 @kernel
 def tile_statistics(p, tab, w, t, extent, block):
     """Write the statistics of tensor `t`'s tile of `extent` into `w.stat`; False (and a miss noted) when not known yet."""
-    D = p.variables
     size = 1
     for r in range(p.rank_count[t]):
         length = 1
-        for d in range(D):
-            c = p.coefficient[t, r, d]
-            if c != 0:
-                length += abs(c) * (extent[d] - 1)
+        for k in range(p.term_count[t, r]):
+            length += p.term_coefficient[t, r, k] * (extent[p.term_variable[t, r, k]] - 1)
         if p.exact and length > p.tensor_shape[t, r]:
             length = p.tensor_shape[t, r]
         w.lengths[r] = length

@@ -50,6 +50,9 @@ PROBLEM: Final = _layout(
         ("compute_skipping", _bool),
         ("bounds", _int, (_D,)),
         ("coefficient", _int, (_T, _R, _D)),  # 0 where a variable does not index the rank
+        ("term_count", _int, (_T, _R)),  # the same, as lists of (variable, |coefficient|) per rank
+        ("term_variable", _int, (_T, _R, _D)),
+        ("term_coefficient", _int, (_T, _R, _D)),
         ("rank_count", _int, (_T,)),
         ("tensor_shape", _int, (_T, _R)),
         ("radix", _int, (_R,)),
@@ -135,6 +138,7 @@ WORK: Final = _layout(
         ("fanout", _int, (_L,)),
         ("fanout_xy", _int, (_L, 2)),
         ("used_instances", _int, (_L + 1,)),  # row 0 is compute
+        ("whole", _int, (_L, _T)),  # words of the tile, kept or not
         ("tile", _int, (_L, _T)),  # words; 0 where the tensor is not kept
         ("dense", _float, (_L, _T, 3)),  # reads, fills, updates
         ("peer", _float, (_L, _T)),
