@@ -15,7 +15,7 @@ import numpy as np
 
 from fiberloom.model.compiled import kernel
 from fiberloom.model.peer import peer_links
-from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves, overlap, transition_deltas
+from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, window_turns
 
 @kernel
 def build_nest(p, m, w):
@@ -198,43 +198,70 @@ def _count_sums(p, w, count, rank, ranks):
 
 
 @kernel
-def _simple_fetches(p, t, w, level):
-    """Times a tile of a tensor without overlapping windows is fetched: all turns but the innermost irrelevant run."""
-    fetches = 1
-    met = False
+def _sent_to_child(p, t, w, level):
+    """Words that one child below `level`'s fan-out is sent over the whole run: whatever its previous tile did not hold.
+
+    One pass over the loops above the child, innermost first. `repeated` are the words sent per sweep of the loops passed so
+    far, beyond the first tile. Once a loop has stepped a variable that indexes a rank alone, tiles have nothing in common.
+    """
+    if level == 0:  # compute: no residency, one element each step
+        return w.steps
+    whole = w.whole[level - 1, t]
+    simple = p.is_simple[t]
+    ranks = p.rank_count[t]
+    alone = 1  # part of the tile in ranks that one variable indexes
+    if not simple:
+        for d in range(p.variables):
+            w.running[d] = w.spatial_extent[level, d]
+        for r in range(ranks):
+            w.lengths[r] = rank_length(p, t, r, w.extent[level])
+            w.back[r] = 0
+            if p.term_count[t, r] < 2:
+                alone *= w.lengths[r]
+    repeated = 0
+    nothing_shared = False
     for i in range(w.active_count):
-        if w.active_level[i] < level or w.active_axis[i] != 0:
+        at = w.active_level[i]
+        if at < level:
             continue
-        if met:
-            fetches *= w.active_bound[i]
-        elif p.is_relevant[t, w.active_variable[i]]:
-            met = True
-            fetches *= w.active_bound[i]
-    return fetches
+        d, b = w.active_variable[i], w.active_bound[i]
+        if w.active_axis[i] != 0:
+            if not simple and at > level:
+                w.running[d] *= b
+            continue
+        if not nothing_shared and p.is_lone[t, d]:
+            nothing_shared = True
+        sent = whole
+        if not nothing_shared:
+            if simple:
+                sent = 0  # loops that do not index the tensor leave its tile where it is
+            else:
+                shared = alone
+                for r in range(ranks):
+                    if p.term_count[t, r] > 1:
+                        step = p.coefficient[t, r, d] * w.running[d]
+                        shared *= max(0, w.lengths[r] - abs(step - w.back[r]))
+                        w.back[r] += step * (b - 1)
+                sent = whole - shared
+        repeated = b * repeated + (b - 1) * sent
+        if not simple:
+            w.running[d] *= b
+    return whole + repeated
 
 
 @kernel
-def fetched_per_child(p, t, w, level):
-    """Words that one child below `level`'s fan-out is sent over the whole run.
-
-    Also leaves the transitions in `w` for the peer-link analysis; returns (words, number of transitions or −1).
-    """
-    if level == 0:  # compute: no residency, one element each step
-        return w.steps, -1
+def _sent_to_child_sampled(p, t, w, level):
+    """As `_sent_to_child`, by the reference builds: two iterations of every loop stand for all, see `transition_deltas`."""
+    if level == 0:
+        return w.steps
     whole = w.whole[level - 1, t]
-    if p.is_simple[t]:
-        return whole * _simple_fetches(p, t, w, level), -1
-    for r in range(p.rank_count[t]):
-        w.lengths[r] = rank_length(p, t, r, w.extent[level])
-    turns = gather_transitions(p, t, w, level)
-    moves(p, t, w, turns)
-    transition_deltas(p, t, w, turns, whole)
+    turns = window_turns(p, t, w, level)
     words = whole
     outer = 1
     for j in range(turns - 1, -1, -1):
         words += w.turn_delta[j] * (w.turn_bound[j] - 1) * outer
         outer *= w.turn_bound[j]
-    return words, turns
+    return words
 
 
 @kernel
@@ -281,9 +308,9 @@ def dense_traffic(p, m, w):
         while outermost > 0 and not m.keep[outermost, t]:
             outermost -= 1
         for level in range(p.levels):
-            for a in range(3):
-                w.dense[level, t, a] = 0.0
-            w.peer[level, t] = 0.0
+            if not m.keep[level, t]:
+                for a in range(3):
+                    w.dense[level, t, a] = 0.0
         if t == p.output:
             _output_shares(p, t, w, exact)
         if exact:
@@ -304,6 +331,7 @@ def dense_traffic(p, m, w):
             if t != p.output:
                 w.dense[level, t, 0] = content + peer if exact else round(content + peer)
                 w.dense[level, t, 1] = share + peer if exact else np.floor(share + peer)
+                w.dense[level, t, 2] = 0.0
                 continue
             # the first visit of an output element needs no read, and no fill where the rule says so
             own = w.partition[level]
@@ -340,7 +368,7 @@ def _exact_demand(p, t, m, w, outermost):
     """
     level = 0
     while level <= outermost:
-        words, turns = fetched_per_child(p, t, w, level)
+        words = _sent_to_child(p, t, w, level)
         groups = 1.0
         together = True  # one multicast spans the whole run of fan-outs
         lowest = level
@@ -349,7 +377,7 @@ def _exact_demand(p, t, m, w, outermost):
         w.share[level] = words
         w.link[level] = 0.0
         if level > 0 and m.keep[level - 1, t] and m.peer_links[level, t] and w.fanout[level] > 1:
-            saved, linked = peer_links(p, t, w, level, turns)
+            saved, linked = peer_links(p, t, w, level)
             still_needed = (words * own - saved) / (words * own)
             w.link[level] = linked
             w.share[level] = words - linked / w.fanout[level]
@@ -375,13 +403,13 @@ def _sampled_demand(p, t, m, w, outermost):
     """As `_exact_demand`, the way of the reference builds: as if all levels kept the tensor, then bypassed level by level."""
     pending = -1.0  # demand on a level that does not keep the tensor
     for level in range(outermost + 1):
-        words, turns = fetched_per_child(p, t, w, level)
+        words = _sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
         distinct = _distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
         w.share[level] = words
         w.content[level] = words * distinct
         w.link[level] = 0.0
         if m.peer_links[level, t] and w.fanout[level] > 1:
-            saved, linked = peer_links(p, t, w, level, turns)
+            saved, linked = peer_links(p, t, w, level)
             w.content[level] -= saved
             w.link[level] = linked
             w.share[level] -= linked / w.fanout[level]

@@ -40,10 +40,12 @@ def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, on
         for level in range(L):
             for d in range(D):
                 m.temporal[level, d] = temporal[i, level, d]
-                m.spatial[level, d] = spatial[i, level, d]
                 m.temporal_order[level, d] = temporal_order[i, level, d]
-                m.spatial_order[level, d] = spatial_order[i, level, d]
-            m.on_x[level] = on_x[i, level]
+            if p.has_fanout[level]:
+                for d in range(D):
+                    m.spatial[level, d] = spatial[i, level, d]
+                    m.spatial_order[level, d] = spatial_order[i, level, d]
+                m.on_x[level] = on_x[i, level]
             for t in range(T):
                 m.keep[level, t] = keep[i, level, t]
         before = w.miss_count + w.unit_miss_count

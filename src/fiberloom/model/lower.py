@@ -141,6 +141,7 @@ def lower(
         tensor_shape=shapes,
         radix=radix,
         is_relevant=used > 0,
+        is_lone=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1),
         is_simple=(per_rank <= 1).all(axis=1) & (used <= 1).all(axis=1),
         is_separable=(used <= 1).all(axis=1),
         is_dense=np.array([d.density == 1.0 for d in densities]),

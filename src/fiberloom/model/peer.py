@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fiberloom.model.compiled import kernel
-from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves
+from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, moves, window_turns
 
 _EMPTY, _BOX, _CORNER = 0, 1, 2
 
@@ -85,15 +85,13 @@ def _groups(offsets, children, ranks, radix, skip):
 
 
 @kernel
-def peer_links(p, t, w, level, turns):
+def peer_links(p, t, w, level):
     """Words that `level` need not read because its children pass them on, and words passed on, per instance of `level`.
 
     Exact schedules compare with the step before; the reference builds compare iteration 1 of every loop with iteration 0.
     """
     ranks = p.rank_count[t]
-    if turns < 0:
-        if level > 0:
-            return 0.0, 0.0  # tiles without overlap never reappear at a neighbour
+    if level == 0:
         turns = gather_transitions(p, t, w, level)
         moves(p, t, w, turns)
         for r in range(ranks):
@@ -101,6 +99,10 @@ def peer_links(p, t, w, level, turns):
         for j in range(turns):
             w.turn_partial[j] = False
             w.turn_delta[j] = 1
+    elif p.is_simple[t]:
+        return 0.0, 0.0  # tiles without overlap never reappear at a neighbour
+    else:
+        turns = window_turns(p, t, w, level)
     if turns == 0:
         return 0.0, 0.0
     exact = p.delta_rule == DELTA_EXACT

@@ -57,6 +57,7 @@ PROBLEM: Final = _layout(
         ("tensor_shape", _int, (_T, _R)),
         ("radix", _int, (_R,)),
         ("is_relevant", _bool, (_T, _D)),
+        ("is_lone", _bool, (_T, _D)),  # the variable indexes a rank alone, so that stepping it leaves no overlap
         ("is_simple", _bool, (_T,)),  # one variable per rank, every variable once: tiles never overlap
         ("is_separable", _bool, (_T,)),  # no variable indexes two ranks
         ("is_dense", _bool, (_T,)),
@@ -148,6 +149,7 @@ WORK: Final = _layout(
         ("partition", _float, (_L,)),
         ("running", _int, (_D,)),
         ("lengths", _int, (_R,)),
+        ("back", _int, (_R,)),
         ("offset_bound", _int, (_K,)),
         ("offset_axis", _int, (_K,)),
         ("offset_step", _int, (_K, _R)),

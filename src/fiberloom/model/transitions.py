@@ -90,3 +90,20 @@ def transition_deltas(p, t, w, turns, whole):
         )
         w.turn_partial[j] = subtract
         w.turn_delta[j] = whole - (overlap(p, t, w.lengths, w.turn_move[j], whole) if subtract else 0)
+
+
+@kernel
+def window_turns(p, t, w, level):
+    """Transitions of a tensor's tile below `level`'s fan-out, with moves and words sent, into `w`. Returns how many."""
+    extent = w.extent[level]
+    whole = 1
+    for r in range(p.rank_count[t]):
+        length = 1
+        for k in range(p.term_count[t, r]):
+            length += p.term_coefficient[t, r, k] * (extent[p.term_variable[t, r, k]] - 1)
+        w.lengths[r] = length
+        whole *= length
+    turns = gather_transitions(p, t, w, level)
+    moves(p, t, w, turns)
+    transition_deltas(p, t, w, turns, whole)
+    return turns
