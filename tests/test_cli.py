@@ -178,3 +178,28 @@ def test_help_needs_no_compiler_and_no_arrays():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_demo_compares_designs_by_cycles_energy_and_features(capsys):
+    assert run(["demo", "--layer", "BERT"]) == 0
+    out = capsys.readouterr().out
+    for passage in ("dense-tensor-core", "dstc", "bottleneck", "Energy by kind of component", "position-skipping"):
+        assert passage in out
+    assert run(["demo", "--layer", "no such layer"]) == 2
+
+
+@pytest.mark.slow
+def test_validation_prints_published_figures_and_passes(capsys):
+    assert run(["validate", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed"]
+    assert {"published", "ours", "error", "allowed", "source"} <= set(result["comparisons"][0])
+
+
+def test_notebook_view_is_self_contained(tmp_path):
+    spec = read([written(tmp_path)])
+    html = evaluate(spec.workload, spec.architecture, spec.mapping)._repr_html_()
+    assert "Energy by component" in html
+    assert "Registers" in html
+    for outside in ("<script", "<link", "http://", "https://", "url("):
+        assert outside not in html
