@@ -32,6 +32,7 @@ def build_nest(p, m, w):
     for d in range(D):
         w.extent[0, d] = 1
     for level in range(L):
+        w.active_start[level] = active
         for d in range(D):
             w.spatial_extent[level, d] = w.extent[level, d]
         x = y = 1
@@ -79,6 +80,7 @@ def build_nest(p, m, w):
                 active += 1
                 w.extent[level + 1, d] *= f
                 steps *= f
+    w.active_start[L] = active
     w.active_count = active
     w.steps = steps
     # instances in use of each level: product of the fan-outs above it
@@ -119,8 +121,8 @@ def _distinct_offsets(p, t, w, first_level, last_level):
         return 1
     total = 1
     if p.is_simple[t]:
-        for i in range(w.active_count):
-            if w.active_axis[i] != 0 and first_level <= w.active_level[i] <= last_level:
+        for i in range(w.active_start[first_level], w.active_start[last_level + 1]):
+            if w.active_axis[i] != 0:
                 if p.is_relevant[t, w.active_variable[i]]:
                     total *= w.active_bound[i]
         return total
@@ -128,12 +130,7 @@ def _distinct_offsets(p, t, w, first_level, last_level):
     count = 0
     for d in range(p.variables):
         w.running[d] = w.extent[first_level, d]
-    for i in range(w.active_count):
-        level = w.active_level[i]
-        if level < first_level:
-            continue
-        if level > last_level:
-            break
+    for i in range(w.active_start[first_level], w.active_start[last_level + 1]):
         d, b = w.active_variable[i], w.active_bound[i]
         if w.active_axis[i] != 0 and p.is_relevant[t, d]:
             w.offset_bound[count] = b
@@ -220,13 +217,10 @@ def _sent_to_child(p, t, w, level):
                 alone *= w.lengths[r]
     repeated = 0
     nothing_shared = False
-    for i in range(w.active_count):
-        at = w.active_level[i]
-        if at < level:
-            continue
+    for i in range(w.active_start[level], w.active_count):
         d, b = w.active_variable[i], w.active_bound[i]
         if w.active_axis[i] != 0:
-            if not simple and at > level:
+            if not simple and w.active_level[i] > level:
                 w.running[d] *= b
             continue
         if not nothing_shared and p.is_lone[t, d]:
@@ -269,8 +263,8 @@ def _distinct_elements(p, t, w, level):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
     if p.is_simple[t]:
         total = w.whole[level, t]
-        for i in range(w.active_count):
-            if w.active_axis[i] == 0 and w.active_level[i] > level and p.is_relevant[t, w.active_variable[i]]:
+        for i in range(w.active_start[level + 1], w.active_count):
+            if w.active_axis[i] == 0 and p.is_relevant[t, w.active_variable[i]]:
                 total *= w.active_bound[i]
         return total
     turns = gather_transitions(p, t, w, level + 1) if level + 1 < p.levels else 0
@@ -372,11 +366,11 @@ def _exact_demand(p, t, m, w, outermost):
         groups = 1.0
         together = True  # one multicast spans the whole run of fan-outs
         lowest = level
-        own = float(_distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
         still_needed = 1.0
         w.share[level] = words
         w.link[level] = 0.0
         if level > 0 and m.keep[level - 1, t] and m.peer_links[level, t] and w.fanout[level] > 1:
+            own = float(_distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
             saved, linked = peer_links(p, t, w, level)
             still_needed = (words * own - saved) / (words * own)
             w.link[level] = linked

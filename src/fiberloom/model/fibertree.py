@@ -194,6 +194,7 @@ def ranks_from_loops(p, w, t, level, child, n_loops):
                 w.subtile[level, t, base + own, d] = w.extent[level + 1, d]
     if failed:
         return TOO_FEW_RANKS
+    w.child_ranks[level, t] = child_ranks if pretiled else 0
     if pretiled:
         for r in range(child_ranks):
             w.fibre[level, t, r] = w.fibre[child, t, r]

@@ -43,23 +43,49 @@ def _removed(p, count, probability):
 
 
 @kernel
-def _metadata_units(p, m, tab, w, t, level):
+def _subtile_empty(p, tab, w, t, level, child, r):
+    """Probability that the tile below a coordinate of rank `r` is empty; looked up once, or known from the child."""
+    known = w.empty_subtile[level, t, r]
+    if known >= 0:
+        return known
+    if child >= 0 and r <= w.child_ranks[level, t] and w.child_ranks[level, t] > 0 and p.has_metadata[child, t]:
+        known = _child_subtile_empty(p, tab, w, t, child, r)
+    else:
+        tile_statistics(p, tab, w, t, w.subtile[level, t, r], 0)
+        known = w.stat[P_EMPTY]
+    w.empty_subtile[level, t, r] = known
+    return known
+
+
+@kernel
+def _child_subtile_empty(p, tab, w, t, child, r):
+    if w.empty_subtile[child, t, r] < 0:
+        tile_statistics(p, tab, w, t, w.subtile[child, t, r], 0)
+        w.empty_subtile[child, t, r] = w.stat[P_EMPTY]
+    return w.empty_subtile[child, t, r]
+
+
+@kernel
+def _metadata_units(p, m, tab, w, t, level, child):
     """Expected metadata and payload items per rank of a tile into `w.units[level, t]`; innermost payload is the data itself."""
     ranks = p.format_ranks[level, t]
     parent_knows = w.parent_metadata[level, t]
     if p.exact:
         fibres = 1.0  # fibres of the rank if nothing were empty
+        for r in range(ranks + 1):
+            w.empty_subtile[level, t, r] = -1.0
         for r in range(ranks - 1, -1, -1):
             length = w.fibre[level, t, r]
             w.units[level, t, r, 0] = 0.0
             w.units[level, t, r, 1] = 0.0
             trivial = length == 1 and r != (0 if p.inner_to_outer[level, t] else ranks - 1)
             if not trivial and p.format_kind[level, t, r] != FORMAT_U:
-                tile_statistics(p, tab, w, t, w.subtile[level, t, r + 1], 0)
-                present = fibres * (1.0 - w.stat[P_EMPTY])
-                tile_statistics(p, tab, w, t, w.subtile[level, t, r], 0)
-                coordinates = fibres * length * (1.0 - w.stat[P_EMPTY])
                 kind = p.format_kind[level, t, r]
+                present = coordinates = 0.0
+                if kind == FORMAT_UOP or kind == FORMAT_B:
+                    present = fibres * (1.0 - _subtile_empty(p, tab, w, t, level, child, r + 1))
+                if kind != FORMAT_UOP and kind != FORMAT_UB:
+                    coordinates = fibres * length * (1.0 - _subtile_empty(p, tab, w, t, level, child, r))
                 if kind == FORMAT_UOP:
                     w.units[level, t, r, 1] = present * (length + 1)
                 elif kind == FORMAT_CP or kind == FORMAT_RLE:
@@ -166,7 +192,7 @@ def tile_occupancies(p, m, tab, w, n_loops):
                     w.failed_level, w.failed_tensor = level, t
                     return status
                 if p.has_metadata[level, t]:
-                    _metadata_units(p, m, tab, w, t, level)
+                    _metadata_units(p, m, tab, w, t, level, child)
                 child = level
     return 0
 

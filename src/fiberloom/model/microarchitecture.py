@@ -120,39 +120,46 @@ def cycles_and_energy(p, m, tab, w):
             whole = w.expansion[level + 1, t, 0] * w.expansion[level + 1, t, 1]
             has_metadata = p.has_metadata[level, t]
             overhead = _block_overhead(p, tab, w, level, t)
+            own_kinds = 3 if kinds == 3 and w.saf_kind[level, t] != 0 else 1
             # energy: clusters share one access
-            clusters = np.ceil(whole / p.cluster[level])
-            scale = instances * clusters / whole if whole > 0 else 0.0
+            scale = instances
+            if p.cluster[level] > 1 and whole > 0:
+                scale = instances * np.ceil(whole / p.cluster[level]) / whole
+            block = float(p.block_of[level, t])
             for a in range(3):
-                for k in range(kinds):
+                for k in range(own_kinds):
                     words = w.count[level, t, a, k]
                     if words > 0:
-                        vectors = np.ceil(words / p.block_of[level, t] - 1e-9) * overhead
-                        w.energy[level, t, a, k] = vectors * p.energy[level, a, k] * scale
-                    if has_metadata and p.metadata_width[level] > 0:
-                        bits = _metadata_bits(p, w, level, t, a, k)
-                        if bits > 0:
-                            vectors = np.ceil(bits / p.metadata_width[level] - 1e-9)
-                            w.energy[level, t, 3 + a, k] = vectors * p.energy[level, 3 + a, k] * scale
-            for a in range(6 if has_metadata else 3):
-                for k in range(kinds):
-                    energy += w.energy[level, t, a, k]
-            # bandwidth
+                        vectors = np.ceil(words / block - 1e-9) * overhead
+                        pj = vectors * p.energy[level, a, k] * scale
+                        w.energy[level, t, a, k] = pj
+                        energy += pj
             reads = w.count[level, t, READ, ACTUAL] + w.count[level, t, READ, GATED]
             writes = w.count[level, t, FILL, ACTUAL] + w.count[level, t, UPDATE, ACTUAL]
             writes += w.count[level, t, FILL, GATED] + w.count[level, t, UPDATE, GATED]
             if has_metadata:
-                bits = _metadata_bits(p, w, level, t, READ, ACTUAL) + _metadata_bits(p, w, level, t, READ, GATED)
-                extra = bits / p.word_bits[level]
+                for a in range(3):
+                    for k in range(own_kinds):
+                        bits = _metadata_bits(p, w, level, t, a, k)
+                        w.moved_bits[a, k] = bits
+                        if bits > 0 and p.metadata_width[level] > 0:
+                            vectors = np.ceil(bits / p.metadata_width[level] - 1e-9)
+                            pj = vectors * p.energy[level, 3 + a, k] * scale
+                            w.energy[level, t, 3 + a, k] = pj
+                            energy += pj
+                    if own_kinds == 1:
+                        w.moved_bits[a, GATED] = 0.0
+                extra = (w.moved_bits[READ, ACTUAL] + w.moved_bits[READ, GATED]) / p.word_bits[level]
                 reads += extra if p.exact else np.floor(extra)
-                bits = _metadata_bits(p, w, level, t, FILL, ACTUAL) + _metadata_bits(p, w, level, t, FILL, GATED)
-                bits += _metadata_bits(p, w, level, t, UPDATE, ACTUAL) + _metadata_bits(p, w, level, t, UPDATE, GATED)
-                extra = bits / p.word_bits[level]
+                extra = w.moved_bits[FILL, ACTUAL] + w.moved_bits[FILL, GATED]
+                extra = (extra + w.moved_bits[UPDATE, ACTUAL] + w.moved_bits[UPDATE, GATED]) / p.word_bits[level]
                 writes += extra if p.exact else np.floor(extra)
-            share = instances / whole if whole > 0 else 0.0
-            if compute_cycles > 0:
-                read_demand += (reads * share if p.exact else np.ceil(reads * share - 1e-9)) / compute_cycles
-                write_demand += (writes * share if p.exact else np.ceil(writes * share - 1e-9)) / compute_cycles
+            if instances != whole:
+                share = instances / whole if whole > 0 else 0.0
+                reads *= share
+                writes *= share
+            read_demand += reads if p.exact else np.ceil(reads - 1e-9)
+            write_demand += writes if p.exact else np.ceil(writes - 1e-9)
             # conversion between a compressed parent and this level
             parent = level + 1
             while parent < L and not m.keep[parent, t]:
@@ -163,8 +170,13 @@ def cycles_and_energy(p, m, tab, w):
                     converted += w.count[parent, t, UPDATE, ACTUAL] * p.conversion_energy[level, 1] * w.instances[parent, t]
                 w.energy[level, t, FILL, ACTUAL] += converted
                 energy += converted
+        if compute_cycles > 0:
+            read_demand /= compute_cycles
+            write_demand /= compute_cycles
+        else:
+            read_demand = write_demand = 0.0
         slow = 1.0
-        if read_demand > 0 and p.read_bandwidth[level] < read_demand * slow:
+        if read_demand > 0 and p.read_bandwidth[level] < read_demand:
             slow = p.read_bandwidth[level] / read_demand
         if write_demand > 0 and p.write_bandwidth[level] / write_demand < slow:
             slow = p.write_bandwidth[level] / write_demand

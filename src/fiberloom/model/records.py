@@ -130,6 +130,7 @@ WORK: Final = _layout(
         ("loop_level", _int, (_K,)),
         ("loop_axis", _int, (_K,)),  # 0 temporal, 1 X, 2 Y
         ("active_count", _int),  # loops of a bound above 1
+        ("active_start", _int, (_L + 1,)),  # first active loop of each level
         ("active_variable", _int, (_K,)),
         ("active_bound", _int, (_K,)),
         ("active_level", _int, (_K,)),
@@ -172,8 +173,12 @@ WORK: Final = _layout(
         ("present", _float, (_L, _T)),
         ("max_occupancy", _float, (_L, _T)),
         ("parent_metadata", _bool, (_L, _T)),
+        ("empty", _float, (_L, _T)),  # probability that the tile is empty
+        ("child_ranks", _int, (_L, _T)),  # ranks that a compressed tile has from its child
+        ("empty_subtile", _float, (_L, _T, _F + 2)),  # probability by rank; −1 until asked for
         ("instances", _float, (_L, _T)),
         ("count", _float, (_L, _T, 3, 3)),  # action, kind
+        ("moved_bits", _float, (3, 3)),  # bits of the tile at hand by action and kind
         ("metadata", _float, (_L, _T, _F, 2, 3, 3)),  # rank, item, action, kind
         ("saf_kind", _int, (_L, _T)),
         ("saf_p", _float, (_L, _T)),

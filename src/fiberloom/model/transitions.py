@@ -32,9 +32,8 @@ def gather_transitions(p, t, w, level):
     for d in range(p.variables):
         w.running[d] = w.spatial_extent[level, d]
     count = 0
-    for i in range(w.active_count):
-        at = w.active_level[i]
-        if at < level or (at == level and w.active_axis[i] != 0):
+    for i in range(w.active_start[level], w.active_count):
+        if w.active_level[i] == level and w.active_axis[i] != 0:
             continue
         b = w.active_bound[i]
         d = w.active_variable[i]
