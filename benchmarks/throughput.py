@@ -42,7 +42,8 @@ def problem(sparse: bool) -> Problem:
     levels = (
         StorageLevel(name="DRAM", component=ComponentClass.DRAM, width_bits=64, word_bits=16, metadata_width_bits=64, formats=outer),
         StorageLevel(
-            name="GLB", depth=32768, width_bits=64, word_bits=16, read_bandwidth=16, write_bandwidth=16, metadata_width_bits=64, formats=middle
+            name="GLB", depth=32768, width_bits=64, word_bits=16, read_bandwidth=16, write_bandwidth=16,
+            metadata_width_bits=64, formats=middle,
         ),
         StorageLevel(
             name="LB", depth=1024, width_bits=16, word_bits=16, instances=168, mesh_x=14, metadata_width_bits=16, formats=inner,
@@ -52,7 +53,9 @@ def problem(sparse: bool) -> Problem:
     )  # fmt: skip
     densities = {"I": 0.5, "W": 0.3} if sparse else None
     einsum = Einsum.parse(EQUATION, SHAPE, name="resnet50-conv4-3x3", densities=densities)
-    return lower(einsum, Architecture(name="four levels", levels=levels, compute=Compute(name="MAC", instances=168, mesh_x=14)))
+    return lower(
+        einsum, Architecture(name="four levels", levels=levels, compute=Compute(name="MAC", instances=168, mesh_x=14))
+    )
 
 
 def random_mappings(target: Problem, n: int, seed: int) -> PackedMappings:
@@ -88,7 +91,14 @@ def random_mappings(target: Problem, n: int, seed: int) -> PackedMappings:
     orders = np.argsort(rng.random((n, L, D)), axis=2)
     bits = (on_x * (1 << np.arange(D))).sum(axis=2)
     return PackedMappings(
-        temporal, spatial, orders, split_of, bits, np.ones((n, L, T), np.bool_), np.ones((L, T), np.bool_), np.zeros((L, T), np.bool_)
+        temporal,
+        spatial,
+        orders,
+        split_of,
+        bits,
+        np.ones((n, L, T), np.bool_),
+        np.ones((L, T), np.bool_),
+        np.zeros((L, T), np.bool_),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from enum import StrEnum
 from typing import Any
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fiberloom.architecture.sparse import ActionOptimization, TensorFormat
 from fiberloom.errors import SpecError, nearest
+
+MAX_ENERGY_PJ = 1e15
+"""Most energy that one action may take: a kilojoule, so that a mistyped exponent is noticed."""
 
 
 class ComponentClass(StrEnum):
@@ -49,18 +53,21 @@ class Component(BaseModel):
 
     @model_validator(mode="after")
     def _check_component(self) -> Component:
-        if self.mesh_x is not None and self.mesh_y is not None:
-            if self.mesh_x * self.mesh_y != self.instances:
-                raise ValueError(
-                    f"'{self.name}': mesh {self.mesh_x} x {self.mesh_y} holds {self.mesh_x * self.mesh_y} instances, "
-                    f"but instances is {self.instances}"
-                )
+        if self.mesh_x is not None and self.mesh_y is not None and self.mesh_x * self.mesh_y != self.instances:
+            raise ValueError(
+                f"'{self.name}': mesh {self.mesh_x} x {self.mesh_y} holds {self.mesh_x * self.mesh_y} instances, "
+                f"but instances is {self.instances}"
+            )
         for axis in (self.mesh_x, self.mesh_y):
             if axis is not None and self.instances % axis:
-                raise ValueError(f"'{self.name}': {self.instances} instances can't be laid out with {axis} along one axis")
+                raise ValueError(
+                    f"'{self.name}': {self.instances} instances can't be laid out with {axis} along one axis"
+                )
         for action, energy in (self.energy_pj or {}).items():
-            if not (math.isfinite(energy) and energy >= 0):
-                raise ValueError(f"'{self.name}': energy of action '{action}' is {energy}; energies are finite and not negative")
+            if not 0 <= energy <= MAX_ENERGY_PJ:
+                raise ValueError(
+                    f"'{self.name}': energy of action '{action}' is {energy} pJ; energies are from 0 to {MAX_ENERGY_PJ:g}"
+                )
         return self
 
     @property
@@ -170,7 +177,7 @@ class Architecture(BaseModel):
         if len(set(names)) != len(names):
             raise ValueError(f"level names repeat: {names}")
         chain: list[Component] = [*self.levels, self.compute]
-        for outer, inner in zip(chain, chain[1:], strict=False):
+        for outer, inner in itertools.pairwise(chain):
             for axis, a, b in zip("XY", outer.mesh, inner.mesh, strict=True):
                 if b % a:
                     raise ValueError(
@@ -188,7 +195,8 @@ class Architecture(BaseModel):
             if level.name == name:
                 return level
         raise SpecError(
-            f"no storage level '{name}' in architecture '{self.name}'", hint=nearest(name, [lv.name for lv in self.levels])
+            f"no storage level '{name}' in architecture '{self.name}'",
+            hint=nearest(name, [lv.name for lv in self.levels]),
         )
 
     def fanout(self, name: str) -> tuple[int, int]:

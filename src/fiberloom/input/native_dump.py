@@ -100,7 +100,9 @@ def _index(rank: IndexExpression) -> str:
     return text
 
 
-def _density(density: float | dict[str, Any]) -> Any:
+def _density(density: float | str | dict[str, Any]) -> Any:
+    if isinstance(density, str):
+        return density
     if not isinstance(density, dict):
         return float(density)
     if density.keys() == {"distribution", "density"} and isinstance(density["density"], str):

@@ -59,22 +59,29 @@ class Mapping(BaseModel):
         products = dict.fromkeys(einsum.shape, 1)
         for name, level in self.levels.items():
             if name not in known:
-                raise MappingError(f"the mapping names level '{name}', which the architecture has not", hint=nearest(name, known))
+                raise MappingError(
+                    f"the mapping names level '{name}', which the architecture has not", hint=nearest(name, known)
+                )
             for kind, factors in (("temporal", level.temporal), ("spatial", level.spatial)):
                 for variable, factor in factors.items():
                     if variable not in products:
                         raise MappingError(
-                            f"level '{name}': {kind} factor for unknown variable '{variable}'", hint=nearest(variable, products)
+                            f"level '{name}': {kind} factor for unknown variable '{variable}'",
+                            hint=nearest(variable, products),
                         )
                     if factor < 1:
                         raise MappingError(
-                            f"level '{name}': {kind} factor {variable}={factor}", hint="factors are whole numbers from 1"
+                            f"level '{name}': {kind} factor {variable}={factor}",
+                            hint="factors are whole numbers from 1",
                         )
                     products[variable] *= factor
             for order in (level.temporal_order, level.spatial_order, level.spatial_x or ()):
                 for variable in order:
                     if variable not in products:
-                        raise MappingError(f"level '{name}': unknown variable '{variable}' in a loop order", hint=nearest(variable, products))
+                        raise MappingError(
+                            f"level '{name}': unknown variable '{variable}' in a loop order",
+                            hint=nearest(variable, products),
+                        )
                 if len(set(order)) != len(order):
                     raise MappingError(f"level '{name}': a loop order names a variable twice: {' '.join(order)}")
             for tensor in (*(level.keep or ()), *level.multicast, *level.peer_links):
@@ -85,7 +92,11 @@ class Mapping(BaseModel):
                 raise MappingError(
                     f"the factors of '{variable}' multiply to {products[variable]}, but its bound is {bound}",
                     hint=f"the product over all levels must be {bound}"
-                    + ("" if bound % math.gcd(products[variable], bound) else f"; {bound // math.gcd(products[variable], bound)} is missing"),
+                    + (
+                        ""
+                        if bound % math.gcd(products[variable], bound)
+                        else f"; {bound // math.gcd(products[variable], bound)} is missing"
+                    ),
                 )
 
 

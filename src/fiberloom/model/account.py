@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _READ, _FILL, _UPDATE = 0, 1, 2
 
 
-def build_evaluation(problem: Problem, mapping: Mapping, row: Record, w: Record, warnings: tuple[str, ...]) -> Evaluation:
+def build_evaluation(
+    problem: Problem, mapping: Mapping, row: Record, w: Record, warnings: tuple[str, ...]
+) -> Evaluation:
     """The account of the mapping that `w` holds.
 
     Raises:
@@ -39,24 +41,24 @@ def build_evaluation(problem: Problem, mapping: Mapping, row: Record, w: Record,
         tensors = {
             name: _tensor_account(problem, w, level, t, name)
             for t, name in enumerate(problem.tensors)
-            if row['keep'][level, t] and w['tile'][level, t] > 0
+            if row["keep"][level, t] and w["tile"][level, t] > 0
         }
         levels.append(
             LevelAccount(
                 name=spec.name,
-                cycles=float(w['level_cycles'][level]),
-                slowdown=float(w['slowdown'][level]),
-                used_words=float(w['used_words'][level]),
-                capacity_words=None if math.isinf(p['capacity'][level]) else float(p['capacity'][level]),
-                instances=float(w['used_instances'][level + 1]),
+                cycles=float(w["level_cycles"][level]),
+                slowdown=float(w["slowdown"][level]),
+                used_words=float(w["used_words"][level]),
+                capacity_words=None if math.isinf(p["capacity"][level]) else float(p["capacity"][level]),
+                instances=float(w["used_instances"][level + 1]),
                 tensors=tensors,
-                leakage_pj=float(w['leakage'][level + 1]),
+                leakage_pj=float(w["leakage"][level + 1]),
                 area_um2=problem.areas_um2[spec.name] * spec.instances,
             )
         )
     unit = architecture.compute
-    algorithmic = float(w['steps']) * float(w['used_instances'][0])
-    actual, gated, skipped = (float(x) for x in w['compute'])
+    algorithmic = float(w["steps"]) * float(w["used_instances"][0])
+    actual, gated, skipped = (float(x) for x in w["compute"])
     compute = ComputeAccount(
         name=unit.name,
         algorithmic=algorithmic,
@@ -64,23 +66,23 @@ def build_evaluation(problem: Problem, mapping: Mapping, row: Record, w: Record,
         gated=gated,
         skipped=skipped,
         eliminated=max(0.0, algorithmic - actual - gated - skipped),
-        instances=float(w['used_instances'][0]),
-        cycles=float(w['compute_cycles']),
-        energy_pj=float(w['compute_energy'].sum()),
-        leakage_pj=float(w['leakage'][0]),
+        instances=float(w["used_instances"][0]),
+        cycles=float(w["compute_cycles"]),
+        energy_pj=float(w["compute_energy"].sum()),
+        leakage_pj=float(w["leakage"][0]),
         area_um2=problem.areas_um2[unit.name] * unit.instances,
     )
-    cycles = float(w['cycles'])
+    cycles = float(w["cycles"])
     slowest = max(levels, key=lambda account: account.cycles)
     notes = [*problem.warnings, *warnings]
-    if w['clamped']:
+    if w["clamped"]:
         notes.append(
             "an inner gating or skipping entry is weaker than an outer one on the same tensor; it removes nothing more "
             "(the reference tool's counts wrap around here)"
         )
     evaluation = Evaluation(
         cycles=cycles,
-        energy_pj=float(w['energy_pj']),
+        energy_pj=float(w["energy_pj"]),
         area_um2=sum(level.area_um2 for level in levels) + compute.area_um2,
         utilization=actual / (unit.instances * cycles) if cycles > 0 else 0.0,
         bottleneck=compute.name if slowest.cycles <= compute.cycles else slowest.name,
@@ -100,23 +102,26 @@ def build_evaluation(problem: Problem, mapping: Mapping, row: Record, w: Record,
 
 def _tensor_account(problem: Problem, w: Record, level: int, t: int, name: str) -> TensorAccount:
     p = problem.arrays[0]
-    counts = [Counts(*(float(x) for x in w['count'][level, t, a])) for a in range(3)]
-    ranks = int(p['format_ranks'][level, t]) if p['has_metadata'][level, t] else 0
+    counts = [Counts(*(float(x) for x in w["count"][level, t, a])) for a in range(3)]
+    ranks = int(p["format_ranks"][level, t]) if p["has_metadata"][level, t] else 0
     metadata = [
         MetadataCounts(
             *(
-                tuple((float(w['metadata'][level, t, r, 0, a, k]), float(w['metadata'][level, t, r, 1, a, k])) for r in range(ranks))
+                tuple(
+                    (float(w["metadata"][level, t, r, 0, a, k]), float(w["metadata"][level, t, r, 1, a, k]))
+                    for r in range(ranks)
+                )
                 for k in range(3)
             )
         )
         for a in range(3)
     ]
-    energy = {action: float(w['energy'][level, t, a].sum()) for a, action in enumerate(STORAGE_ACTIONS)}
+    energy = {action: float(w["energy"][level, t, a].sum()) for a, action in enumerate(STORAGE_ACTIONS)}
     return TensorAccount(
         tensor=name,
-        tile_words=float(w['tile'][level, t]),
-        occupied_words=float(w['max_occupancy'][level, t]),
-        instances=float(w['instances'][level, t]),
+        tile_words=float(w["tile"][level, t]),
+        occupied_words=float(w["max_occupancy"][level, t]),
+        instances=float(w["instances"][level, t]),
         reads=counts[_READ],
         fills=counts[_FILL],
         updates=counts[_UPDATE],
@@ -124,11 +129,13 @@ def _tensor_account(problem: Problem, w: Record, level: int, t: int, name: str) 
         metadata_fills=metadata[_FILL],
         metadata_updates=metadata[_UPDATE],
         energy_by_action_pj={k: v for k, v in energy.items() if v},
-        dense_reads=float(w['dense'][level, t, _READ]),
-        dense_fills=float(w['dense'][level, t, _FILL]),
-        dense_updates=float(w['dense'][level, t, _UPDATE]),
-        peer_words=float(w['peer'][level, t]),
-        elimination_probability=float(w['elimination'][level, t]) if problem.rules.exact else float(w['saf_p'][level, t]),
+        dense_reads=float(w["dense"][level, t, _READ]),
+        dense_fills=float(w["dense"][level, t, _FILL]),
+        dense_updates=float(w["dense"][level, t, _UPDATE]),
+        peer_words=float(w["peer"][level, t]),
+        elimination_probability=float(w["elimination"][level, t])
+        if problem.rules.exact
+        else float(w["saf_p"][level, t]),
     )
 
 
@@ -138,7 +145,9 @@ def _check_invariants(problem: Problem, e: Evaluation) -> None:
     c = e.compute
     assert c.algorithmic == problem.workload.macs, f"MACs are not conserved: {c.algorithmic} of {problem.workload.macs}"
     total = c.actual + c.gated + c.skipped + c.eliminated
-    assert abs(total - c.algorithmic) <= slack * c.algorithmic, "actual + gated + skipped + eliminated is not algorithmic"
+    assert abs(total - c.algorithmic) <= slack * c.algorithmic, (
+        "actual + gated + skipped + eliminated is not algorithmic"
+    )
     assert min(c.actual, c.gated, c.skipped, c.eliminated) >= 0, "a count of computations is negative"
     lanes = c.instances
     assert e.cycles >= (c.actual + c.gated) / lanes - 1 - slack * e.cycles, "fewer cycles than work over lanes"
@@ -151,12 +160,16 @@ def _check_invariants(problem: Problem, e: Evaluation) -> None:
                 dense = getattr(tensor, f"dense_{action}")
                 kinds = (counts.actual, counts.gated, counts.skipped)
                 assert all(np.isfinite(kinds)) and min(kinds) >= -slack, f"{level.name}.{name}.{action}: {kinds}"
-                assert sum(kinds) <= dense * (1 + slack) + 1, f"{level.name}.{name}.{action}: {kinds} above dense {dense}"
+                assert sum(kinds) <= dense * (1 + slack) + 1, (
+                    f"{level.name}.{name}.{action}: {kinds} above dense {dense}"
+                )
     # compulsory traffic: the outermost keeper of a tensor moves every element that is used at least once
-    for tensor in problem.workload.tensors:
-        home = next(level for level in e.levels if tensor.name in level.tensors)
-        account = home.tensors[tensor.name]
-        moved = account.dense_updates if tensor.name == output else account.dense_reads
-        if all(len(rank) == 1 for rank in tensor.ranks) and account.peer_words == 0:
-            used = math.prod(problem.workload.shape[v] for v in tensor.variables)
-            assert moved * account.instances >= used * (1 - slack), f"{home.name}.{tensor.name}: {moved} words moved of {used}"
+    for operand in problem.workload.tensors:
+        home = next(level for level in e.levels if operand.name in level.tensors)
+        account = home.tensors[operand.name]
+        moved = account.dense_updates if operand.name == output else account.dense_reads
+        if all(len(rank) == 1 for rank in operand.ranks) and account.peer_words == 0:
+            used = math.prod([problem.workload.shape[v] for v in operand.variables])
+            assert moved * home.instances >= used * (1 - slack), (
+                f"{home.name}.{operand.name}: {moved} words moved of {used}"
+            )

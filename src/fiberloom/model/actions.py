@@ -36,9 +36,9 @@ def _old_names(action: str, kind: str) -> tuple[str, ...]:
             return ("random_fill", "write")
         case "update", "actual":
             return ("random_update", "random_fill", "write")
-        case ("fill" | "update"), "gated":
+        case (("fill" | "update"), "gated"):
             return (*_unique(f"gated_{action}", "gated_fill"), "gated_write", "idle", "write")
-        case ("fill" | "update"), _:
+        case (("fill" | "update"), _):
             return (
                 *_unique(f"skipped_{action}", "skipped_fill", f"gated_{action}", "gated_fill"),
                 "gated_write",

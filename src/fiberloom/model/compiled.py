@@ -52,7 +52,9 @@ def compile_kernel() -> None:
         dispatchers = {}
         for name, function in _functions.items():
             entry = name in ENTRY_POINTS
-            options = {"cache": True} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            options: dict[str, Any] = (
+                {"cache": True} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            )
             dispatchers[function] = njit(nogil=True, error_model="numpy", **options)(function)
         for module in [m for n, m in sys.modules.items() if n.startswith(f"{_PACKAGE}.")]:
             for name, value in list(vars(module).items()):
@@ -70,7 +72,11 @@ def announced() -> Iterator[None]:
         return
     notice = threading.Timer(
         _NOTICE_SECONDS,
-        lambda: print("fiberloom: compiling the batch kernel for this machine, once; about a minute …", file=sys.stderr, flush=True),
+        lambda: print(
+            "fiberloom: compiling the batch kernel for this machine, once; about a minute …",
+            file=sys.stderr,
+            flush=True,
+        ),
     )
     notice.daemon = True
     notice.start()

@@ -17,13 +17,14 @@ from fiberloom.model.compiled import kernel
 from fiberloom.model.peer import peer_links
 from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, window_turns
 
+
 @kernel
 def build_nest(p, m, w):
     """Write the complete loop nest, innermost first, into `w` and the extents below every level.
 
     Loops of a bound above 1 are the active ones; all loops are listed only for problems with sparse features, whose ranks
-    and anchors see them. Returns the number of all loops. `w.extent[l]` are the iterations of each variable inside and at level `l` (``l = 0`` is
-    compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops below level `l`'s temporal loops.
+    and anchors see them. Returns the number of all loops. `w.extent[l]` are the iterations of each variable inside and
+    at level `l` (``l = 0`` is compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops below level `l`'s temporal loops.
     """
     D, L = p.variables, p.levels
     n = 0
@@ -140,8 +141,6 @@ def _distinct_offsets(p, t, w, first_level, last_level):
         w.running[d] *= b
     if count == 0:
         return 1
-    if not p.is_separable[t]:
-        return _count_sums(p, w, count, -1, p.rank_count[t])
     for r in range(p.rank_count[t]):
         loops = 0
         first = second = -1
@@ -162,30 +161,24 @@ def _distinct_offsets(p, t, w, first_level, last_level):
                 x, y = y, x % y
             total *= n * m - max(0, n - b // x) * max(0, m - a // x)
         elif loops > 2:
-            total *= _count_sums(p, w, count, r, 1)
+            total *= _count_sums(w, count, r)
     return total
 
 
 @kernel
-def _count_sums(p, w, count, rank, ranks):
-    """Distinct sums of steps over all index tuples, for one rank (or for all ranks together when `rank` is −1)."""
+def _count_sums(w, count, rank):
+    """Distinct sums of steps of one rank over all index tuples."""
     points = 1
     for k in range(count):
-        points *= w.offset_bound[k]
+        if w.offset_step[k, rank] != 0:
+            points *= w.offset_bound[k]
     sums = np.zeros(points, np.int64)
     for i in range(points):
         rest = i
-        key = np.int64(0)
         for k in range(count):
-            index = rest % w.offset_bound[k]
-            rest //= w.offset_bound[k]
-            if rank >= 0:
-                if w.offset_step[k, rank] != 0:
-                    key += abs(w.offset_step[k, rank]) * index
-            else:
-                for r in range(ranks):
-                    key += w.offset_step[k, r] * index * p.radix[r]
-        sums[i] = key
+            if w.offset_step[k, rank] != 0:
+                sums[i] += abs(w.offset_step[k, rank]) * (rest % w.offset_bound[k])
+                rest //= w.offset_bound[k]
     sums.sort()
     distinct = 1
     for i in range(1, points):
@@ -318,7 +311,11 @@ def dense_traffic(p, m, w):
             if level < outermost and w.link[level + 1] > 0:
                 # words passed on between the children of the level outside, per child (the reference tool divides by all
                 # instances of the child level instead)
-                peer = w.link[level + 1] / w.fanout[level + 1] if exact else w.link[level + 1] // w.used_instances[level + 1]
+                peer = (
+                    w.link[level + 1] / w.fanout[level + 1]
+                    if exact
+                    else w.link[level + 1] // w.used_instances[level + 1]
+                )
             share = w.share[level + 1] if level < outermost else 0.0
             content = w.content[level]
             w.peer[level, t] = peer

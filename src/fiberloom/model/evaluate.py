@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ class BatchResult:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Mappings that fit."""
-        return self.status == 0
+        return np.asarray(self.status == 0)
 
 
 class BatchEvaluator:
@@ -115,12 +115,15 @@ class BatchEvaluator:
         return result
 
 
-def _run(problem: Any, packed: PackedMappings, tables: OccupancyTables, works: Any, todo: NDArray[np.int64]) -> BatchResult:
+def _run(
+    problem: Any, packed: PackedMappings, tables: OccupancyTables, works: Any, todo: NDArray[np.int64]
+) -> BatchResult:
     """Evaluate the mappings `todo`, again and again until no tile is unknown; parts of them on all cores."""
     n = len(packed)
     result = BatchResult(np.zeros(n), np.zeros(n), np.zeros(n, np.int64))
     rows = np.concatenate([packed.record(0)] * len(works)) if n else np.zeros(len(works), MAPPING)
     parts = len(works)
+    run: Callable[..., None] = kernel.evaluate_part
     if not is_compiled():  # as Python: fields of records as attributes
         problem, rows, works = problem.view(np.recarray), rows.view(np.recarray), works.view(np.recarray)
     # A short first round meets most tiles, so that the long rounds rarely stop for one.
@@ -132,9 +135,9 @@ def _run(problem: Any, packed: PackedMappings, tables: OccupancyTables, works: A
                     packed.keep, rows, tables.arrays, works, pending, result.status, result.cycles, result.energy_pj,
                 )  # fmt: skip
                 if parts == 1:
-                    kernel.evaluate_part(*arguments, 0, 1)
+                    run(*arguments, 0, 1)
                 else:
-                    list(threads.map(lambda part, a=arguments: kernel.evaluate_part(*a, part, parts), range(parts)))
+                    list(threads.map(lambda part, a=arguments: run(*a, part, parts), range(parts)))
                 tables.absorb(works)
                 pending = pending[result.status[pending] == -1]
     return result
@@ -150,7 +153,8 @@ def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
     match status:
         case 1:
             return MappingError(
-                f"'{tensor}' at '{name}' has more non-trivial loops than its format has ranks ({p['format_ranks'][level, t]})",
+                f"'{tensor}' at '{name}' has more non-trivial loops than its format has ranks "
+                f"({p['format_ranks'][level, t]})",
                 hint="add ranks to the format, or flatten several loops into one rank (variables: [...])",
             )
         case 2:
@@ -164,13 +168,15 @@ def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
                 hint=f"keep '{tensor}' at '{name}' or further out",
             )
         case 11:
-            return MappingError(f"'{name}' position-skips '{tensor}', which it does not keep", hint=f"keep '{tensor}' at '{name}'")
+            return MappingError(
+                f"'{name}' position-skips '{tensor}', which it does not keep", hint=f"keep '{tensor}' at '{name}'"
+            )
         case 20:
-            used = scratch['used_words'][level]
+            used = scratch["used_words"][level]
             parts = ", ".join(
                 f"{held} {scratch['max_occupancy'][level, i]:,.0f}"
                 for i, held in enumerate(problem.tensors)
-                if scratch['tile'][level, i] > 0
+                if scratch["tile"][level, i] > 0
             )
             return MappingError(
                 f"tiles at '{name}' need {used:,.0f} words ({parts}), but it holds {p['capacity'][level]:,.0f}",
@@ -187,9 +193,9 @@ def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
                 f"less than its minimum utilisation of {p['min_utilization'][level]:.0%}"
             )
         case 23:
-            fan_x, fan_y = int(p['fan_x'][level]), int(p['fan_y'][level])
-            x = scratch['expansion'][level, t, 0] / max(1, scratch['expansion'][level + 1, t, 0])
-            y = scratch['expansion'][level, t, 1] / max(1, scratch['expansion'][level + 1, t, 1])
+            fan_x, fan_y = int(p["fan_x"][level]), int(p["fan_y"][level])
+            x = scratch["expansion"][level, t, 0] / max(1, scratch["expansion"][level + 1, t, 0])
+            y = scratch["expansion"][level, t, 1] / max(1, scratch["expansion"][level + 1, t, 1])
             return MappingError(
                 f"the spatial loops below '{name}' need {x:.0f} x {y:.0f} children, but it has {fan_x} x {fan_y}",
                 hint="make spatial factors smaller, or move loops between X and Y",

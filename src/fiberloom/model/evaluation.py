@@ -140,7 +140,11 @@ class NetworkAccount:
     energy_pj: float
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "words": {k: _number(v) for k, v in self.words.items()}, "energy_pj": _number(self.energy_pj)}
+        return {
+            "name": self.name,
+            "words": {k: _number(v) for k, v in self.words.items()},
+            "energy_pj": _number(self.energy_pj),
+        }
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,7 @@ class ComputeAccount:
     area_um2: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            k: (v if isinstance(v, str) else _number(v))
-            for k, v in self.__dict__.items()
-        }
+        return {k: (v if isinstance(v, str) else _number(v)) for k, v in self.__dict__.items()}
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,9 @@ class Evaluation:
                             "skipped": counts.skipped,
                             "instances": tensor.instances,
                             "energy_pj": tensor.energy_by_action_pj.get(action.removesuffix("s"), 0.0),
-                            "metadata_energy_pj": tensor.energy_by_action_pj.get("metadata_" + action.removesuffix("s"), 0.0),
+                            "metadata_energy_pj": tensor.energy_by_action_pj.get(
+                                "metadata_" + action.removesuffix("s"), 0.0
+                            ),
                         }
                     )
         return pandas.DataFrame(rows)

@@ -7,7 +7,6 @@ tile that enters the outermost rank.
 
 from __future__ import annotations
 
-
 from fiberloom.model.compiled import kernel
 from fiberloom.model.dataflow import tile_size
 

@@ -220,7 +220,9 @@ def format_savings(p, m, w):
                     units = w.units[level, t, r, item]
                     for a in range(3):
                         accesses = units * (w.dense[level, t, a] / w.tile[level, t])
-                        w.metadata[level, t, r, item, a, ACTUAL] = accesses if p.exact else np.ceil(accesses * (1.0 - 1e-12))
+                        w.metadata[level, t, r, item, a, ACTUAL] = (
+                            accesses if p.exact else np.ceil(accesses * (1.0 - 1e-12))
+                        )
                         w.metadata[level, t, r, item, a, GATED] = 0.0
                         w.metadata[level, t, r, item, a, SKIPPED] = 0.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from fiberloom.model.compiled import kernel
 from fiberloom.model.dataflow import build_nest, dense_traffic
 from fiberloom.model.filtering import (
@@ -20,8 +19,24 @@ _ROOM = 128  # misses that one mapping may add at most
 
 
 @kernel
-def evaluate_part(problems, temporal, spatial, temporal_order, spatial_order, on_x, keep, mappings, tab, works,
-                  todo, status, cycles, energy, part, parts):
+def evaluate_part(
+    problems,
+    temporal,
+    spatial,
+    temporal_order,
+    spatial_order,
+    on_x,
+    keep,
+    mappings,
+    tab,
+    works,
+    todo,
+    status,
+    cycles,
+    energy,
+    part,
+    parts,
+):
     """Evaluate the mappings listed in part `part` of `todo`; the last one's account stays in ``works[part]``.
 
     Parts are independent and touch nothing in common but their own entries of `status`, `cycles` and `energy`, so that

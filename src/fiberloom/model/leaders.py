@@ -7,7 +7,6 @@ stays put, for all receivers of a multicast (docs/model.md, *Leaders and followe
 
 from __future__ import annotations
 
-
 from fiberloom.model.compiled import kernel
 from fiberloom.model.dataflow import tile_size
 from fiberloom.model.occupancy import P_EMPTY, tile_statistics

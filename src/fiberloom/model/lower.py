@@ -115,7 +115,9 @@ def lower(
     for r in range(1, R):
         radix[r] = radix[r - 1] * int(2 * shapes[:, r - 1].max() + 1)
     densities = tuple(
-        build_density(t.name, tuple(int(s) for s in shapes[i, : rank_count[i]]), t.density, base_directory=base_directory)
+        build_density(
+            t.name, tuple(int(s) for s in shapes[i, : rank_count[i]]), t.density, base_directory=base_directory
+        )
         for i, t in enumerate(tensors)
     )
     levels = tuple(reversed(architecture.levels))  # innermost first
@@ -126,7 +128,9 @@ def lower(
     L = len(levels)
     scale = np.array([[(t.word_bits or lv.word_bits) / lv.word_bits for t in tensors] for lv in levels])
     blocks = np.array([lv.words_per_access for lv in levels], np.int64)
-    fan = np.array([[b // a for a, b in zip(chain[i + 1].mesh, chain[i].mesh, strict=True)] for i in range(L)], np.int64)
+    fan = np.array(
+        [[b // a for a, b in zip(chain[i + 1].mesh, chain[i].mesh, strict=True)] for i in range(L)], np.int64
+    )
     infinite = math.inf
     arrays = _record(
         variables=D,
@@ -143,7 +147,6 @@ def lower(
         is_relevant=used > 0,
         is_lone=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1),
         is_simple=(per_rank <= 1).all(axis=1) & (used <= 1).all(axis=1),
-        is_separable=(used <= 1).all(axis=1),
         is_dense=np.array([d.density == 1.0 for d in densities]),
         by_shape=np.array([d.shape_dependent for d in densities]),
         element_density=np.array([d.density for d in densities]),
@@ -162,7 +165,7 @@ def lower(
         min_utilization=np.array([lv.min_utilization for lv in levels]),
         cluster=np.array([lv.cluster_size for lv in levels], np.int64),
         metadata_word_bits=np.array([_metadata_word_bits(lv) for lv in levels], np.int64),
-        metadata_width=np.array([lv.metadata_width_bits or 0 for lv in levels], np.int64),
+        metadata_width=np.array([_metadata_width(lv, chosen) for lv in levels], np.int64),
         metadata_capacity_bits=np.array([_metadata_capacity(lv) for lv in levels]),
         read_bandwidth=np.array([lv.read_bandwidth or infinite for lv in levels], np.float64),
         write_bandwidth=np.array([lv.write_bandwidth or infinite for lv in levels], np.float64),
@@ -230,8 +233,11 @@ def _record(**fields: Any) -> Array:
         room = record[name][0]
         array = np.asarray(value)
         if any(n > m for n, m in zip(array.shape, room.shape, strict=True)):
-            raise UnsupportedError(f"{name.replace('_', ' ')}: {array.shape} entries", hint=f"the model takes {room.shape}")
-        record[name][(0, *(slice(n) for n in array.shape))] = array
+            raise UnsupportedError(
+                f"{name.replace('_', ' ')}: {array.shape} entries", hint=f"the model takes {room.shape}"
+            )
+        part: tuple[Any, ...] = (0, *(slice(n) for n in array.shape))
+        record[name][part] = array
     return record
 
 
@@ -239,8 +245,20 @@ def _energies(component: Component, architecture: Architecture, chosen: Rules) -
     """Energies of a component by the rule set's names, from its table, else the component library."""
     table = component.energy_pj
     library: Estimate | None = None
+    notes: list[str] = []
     if chosen.exact and (table is None or component.area_um2 is None):
-        library = estimate(component, technology=architecture.technology, cycle_seconds=architecture.cycle_seconds)
+        try:
+            library = estimate(
+                _with_metadata_width(component),
+                technology=architecture.technology,
+                cycle_seconds=architecture.cycle_seconds,
+            )
+        except SpecError as error:
+            if table is None:
+                raise
+            notes.append(
+                f"'{component.name}': no area, because the component library does not know it: {error.problem}"
+            )
     source = dict(table) if table is not None else dict(library.energy_pj) if library else {}
     names = chosen.energy_names if table is not None else EnergyNames.NEW
     warnings: list[str] = []
@@ -253,7 +271,9 @@ def _energies(component: Component, architecture: Architecture, chosen: Rules) -
                 if energy is None and kind == "actual" and not action.startswith("metadata"):
                     energy = 0.0 if component.component is ComponentClass.DUMMY else reference_estimate(component)
                     if table:
-                        warnings.append(f"'{component.name}': its energy table has no '{action}'; a built-in estimate serves")
+                        warnings.append(
+                            f"'{component.name}': its energy table has no '{action}'; a built-in estimate serves"
+                        )
                 storage[a][k] = energy or 0.0
     else:
         for k, kind in enumerate(KINDS):
@@ -278,8 +298,15 @@ def _energies(component: Component, architecture: Architecture, chosen: Rules) -
         source.get("leak", 0.0),
         area,
         provenance,
-        tuple(warnings),
+        (*notes, *warnings),
     )
+
+
+def _with_metadata_width(component: Component) -> Component:
+    """The component with a stated width of its metadata accesses: metadata without an array of its own shares the data's."""
+    if isinstance(component, StorageLevel) and component.formats and not component.metadata_width_bits:
+        return component.model_copy(update={"metadata_width_bits": component.width_bits or component.word_bits})
+    return component
 
 
 def _metadata_word_bits(level: StorageLevel) -> int:
@@ -287,6 +314,13 @@ def _metadata_word_bits(level: StorageLevel) -> int:
     if level.metadata_word_bits is not None:
         return level.metadata_word_bits
     return level.metadata_width_bits or level.word_bits
+
+
+def _metadata_width(level: StorageLevel, chosen: Rules) -> int:
+    """Bits of one metadata access; the reference builds move metadata for free where no width is stated."""
+    if level.metadata_width_bits or not chosen.exact or level.energy_pj is not None:
+        return level.metadata_width_bits or 0
+    return level.width_bits or level.word_bits
 
 
 def _metadata_capacity(level: StorageLevel) -> float:
@@ -329,7 +363,9 @@ def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[s
     for i, level in enumerate(levels):
         for tensor, layout in level.formats.items():
             if tensor not in names:
-                raise SpecError(f"level '{level.name}' gives a format for unknown tensor '{tensor}'", hint=nearest(tensor, names))
+                raise SpecError(
+                    f"level '{level.name}' gives a format for unknown tensor '{tensor}'", hint=nearest(tensor, names)
+                )
             t = names.index(tensor)
             kinds = {rank.format for rank in layout.ranks}
             if kinds == {Format.U}:
@@ -358,7 +394,8 @@ def _rule(rank: RankFormat, level: StorageLevel, variables: list[str]) -> int:
     for variable in rank.variables:
         if variable not in variables:
             raise SpecError(
-                f"level '{level.name}' flattens unknown variable '{variable}' into a rank", hint=nearest(variable, variables)
+                f"level '{level.name}' flattens unknown variable '{variable}' into a rank",
+                hint=nearest(variable, variables),
             )
         bits |= 1 << variables.index(variable)
     return bits
@@ -369,7 +406,9 @@ def _action_optimizations(levels: Sequence[StorageLevel], workload: Einsum) -> d
 
     def index(tensor: str, level: StorageLevel) -> int:
         if tensor not in names:
-            raise SpecError(f"level '{level.name}' gates or skips unknown tensor '{tensor}'", hint=nearest(tensor, names))
+            raise SpecError(
+                f"level '{level.name}' gates or skips unknown tensor '{tensor}'", hint=nearest(tensor, names)
+            )
         return names.index(tensor)
 
     first: dict[SafKind, list[tuple[int, list[tuple[int, int]]]]] = {kind: [] for kind in SafKind}
@@ -392,12 +431,16 @@ def _action_optimizations(levels: Sequence[StorageLevel], workload: Einsum) -> d
     for kind in (SafKind.SPATIAL_SKIPPING, SafKind.POSITION_SKIPPING):
         for i, options in first[kind]:
             if len(options) > 1:
-                raise UnsupportedError(f"level '{levels[i].name}': {kind} with alternatives", hint="give one entry each")
+                raise UnsupportedError(
+                    f"level '{levels[i].name}': {kind} with alternatives", hint="give one entry each"
+                )
     mixed = {(i, o[0][0]) for i, o in first[SafKind.SPATIAL_SKIPPING]} & {
         (i, f) for kind in (SafKind.GATING, SafKind.SKIPPING) for i, o in first[kind] for f, _ in o
     }
     for i, follower in mixed:
-        raise UnsupportedError(f"level '{levels[i].name}': '{names[follower]}' is skipped in space and in time at one level")
+        raise UnsupportedError(
+            f"level '{levels[i].name}': '{names[follower]}' is skipped in space and in time at one level"
+        )
     ordered = [(1, e) for e in first[SafKind.GATING]] + [(2, e) for e in first[SafKind.SKIPPING]]
     starts = np.cumsum([0, *(len(e[1]) for _, e in ordered)])
     spatial, position = first[SafKind.SPATIAL_SKIPPING], first[SafKind.POSITION_SKIPPING]
@@ -494,14 +537,18 @@ def pack(problem: Problem, mappings: Sequence[Mapping]) -> PackedMappings:
             if kept is not None:
                 for tensor in kept:
                     if tensor not in tensors:
-                        raise SpecError(f"level '{name}' keeps unknown tensor '{tensor}'", hint=nearest(tensor, tensors))
+                        raise SpecError(
+                            f"level '{name}' keeps unknown tensor '{tensor}'", hint=nearest(tensor, tensors)
+                        )
                 keep[i, level_index] = [t in kept for t in tensors]
             for t, tensor in enumerate(tensors):
                 multicast[level_index, t] = level.multicast.get(tensor, spec.multicast)
                 peer_links[level_index, t] = level.peer_links.get(tensor, spec.peer_links)
         for t, tensor in enumerate(tensors):
             if not keep[i, :, t].any():
-                raise MappingError(f"no level keeps tensor '{tensor}'", hint="every tensor is kept at one level at least")
+                raise MappingError(
+                    f"no level keeps tensor '{tensor}'", hint="every tensor is kept at one level at least"
+                )
     return PackedMappings(temporal, spatial, temporal_order, spatial_order, on_x, keep, multicast, peer_links)
 
 

@@ -167,7 +167,9 @@ def cycles_and_energy(p, m, tab, w):
             if parent < L and p.is_compressed[parent, t] and not p.is_compressed[level, t]:
                 converted = w.count[level, t, FILL, ACTUAL] * p.conversion_energy[level, 0] * instances
                 if t == p.output:
-                    converted += w.count[parent, t, UPDATE, ACTUAL] * p.conversion_energy[level, 1] * w.instances[parent, t]
+                    converted += (
+                        w.count[parent, t, UPDATE, ACTUAL] * p.conversion_energy[level, 1] * w.instances[parent, t]
+                    )
                 w.energy[level, t, FILL, ACTUAL] += converted
                 energy += converted
         if compute_cycles > 0:

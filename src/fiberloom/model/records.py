@@ -59,7 +59,6 @@ PROBLEM: Final = _layout(
         ("is_relevant", _bool, (_T, _D)),
         ("is_lone", _bool, (_T, _D)),  # the variable indexes a rank alone, so that stepping it leaves no overlap
         ("is_simple", _bool, (_T,)),  # one variable per rank, every variable once: tiles never overlap
-        ("is_separable", _bool, (_T,)),  # no variable indexes two ranks
         ("is_dense", _bool, (_T,)),
         ("by_shape", _bool, (_T,)),  # occupancy depends on the tile's shape, not only on its size
         ("element_density", _float, (_T,)),

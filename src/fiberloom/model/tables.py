@@ -11,7 +11,8 @@ from fiberloom.errors import UnsupportedError
 from fiberloom.model.lower import Problem
 from fiberloom.model.occupancy import insert
 from fiberloom.model.records import MAX_FORMAT_RANKS
-from fiberloom.workload.density import BandedDensity, DensityModel
+from fiberloom.workload.density import BandedDensity, DensityModel, UniformDensity
+from fiberloom.workload.density._hypergeometric import probability_none
 
 Array = NDArray[Any]
 
@@ -122,7 +123,10 @@ class OccupancyTables:
         ranks = int(p["format_ranks"][level, t])
         einsum = problem.workload
         tensor = einsum.tensors[t]
-        shapes = [tensor.tile_shape(dict(zip(einsum.shape, (int(x) for x in e[: len(einsum.shape)]), strict=True))) for e in extents[: ranks + 2]]
+        shapes = [
+            tensor.tile_shape(dict(zip(einsum.shape, (int(x) for x in e[: len(einsum.shape)]), strict=True)))
+            for e in extents[: ranks + 2]
+        ]
         whole = shapes[ranks + 1]
         counts, probabilities = model.occupancy(whole)
         weights = np.asarray(probabilities, np.float64).copy()
@@ -187,7 +191,9 @@ def _mean_fill(model: DensityModel, tile: Array, lanes: int) -> float:
     return float((k / (lanes * -(-k // lanes))) @ weight / weight.sum())
 
 
-def _probability_empty_given(model: DensityModel, whole: tuple[int, ...], part: tuple[int, ...], occupied: Array) -> Array:
+def _probability_empty_given(
+    model: DensityModel, whole: tuple[int, ...], part: tuple[int, ...], occupied: Array
+) -> Array:
     """P(a sub-tile is empty | the tile holds k non-zeros) for every k in `occupied`."""
     size, inside = int(np.prod(whole)), int(np.prod(part))
     out = np.empty(len(occupied))
@@ -198,6 +204,8 @@ def _probability_empty_given(model: DensityModel, whole: tuple[int, ...], part: 
         return np.asarray(np.where(expected < 1.0, 1.0 - (expected - np.floor(expected)), 0.0), dtype=np.float64)
     if isinstance(model, BandedDensity) and len(model.shape) == 2:
         return model.parts_empty_given(whole, part, occupied)
+    if isinstance(model, UniformDensity):  # symmetric in what is marked and what is drawn
+        return probability_none(size, min(inside, size), np.asarray(occupied, np.int64))
     for i, k in enumerate(occupied):
         if k == 0:
             out[i] = 1.0

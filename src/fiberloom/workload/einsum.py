@@ -61,7 +61,9 @@ class Tensor(BaseModel):
 
     def tile_shape(self, extents: Mapping[str, int]) -> tuple[int, ...]:
         """Elements per rank touched by `extents` iterations of each variable: ``1 + Σ|c|·(extent−1)``."""
-        return tuple(1 + sum(abs(t.coefficient) * (extents.get(t.variable, 1) - 1) for t in rank) for rank in self.ranks)
+        return tuple(
+            1 + sum(abs(t.coefficient) * (extents.get(t.variable, 1) - 1) for t in rank) for rank in self.ranks
+        )
 
     def __str__(self) -> str:
         def term(t: IndexTerm) -> str:
@@ -105,6 +107,13 @@ class Einsum(BaseModel):
                     raise ValueError(
                         f"tensor '{tensor.name}' uses variable '{variable}', which has no bound; "
                         + nearest(variable, self.shape)
+                    )
+            for variable in tensor.variables:
+                ranks = [r for r in tensor.ranks if any(term.variable == variable for term in r)]
+                if len(ranks) > 1:
+                    raise ValueError(
+                        f"tensor '{tensor.name}' uses variable '{variable}' in {len(ranks)} ranks (a diagonal); "
+                        "fiberloom models each variable in one rank of a tensor"
                     )
         if math.prod(self.shape.values()) >= 2**62:
             raise ValueError("more than 2^62 multiply-accumulates: beyond the counters")
@@ -190,7 +199,9 @@ class Einsum(BaseModel):
         for t in self.tensors:
             if t.name == name:
                 return t
-        raise SpecError(f"no tensor '{name}' in Einsum '{self.name}'", hint=nearest(name, [t.name for t in self.tensors]))
+        raise SpecError(
+            f"no tensor '{name}' in Einsum '{self.name}'", hint=nearest(name, [t.name for t in self.tensors])
+        )
 
     def tensor_shape(self, name: str) -> tuple[int, ...]:
         """Shape of a whole tensor, one number per rank."""
@@ -217,7 +228,9 @@ def _split_operands(left: str, right: str, where: Location | None) -> list[str]:
     return [left, *parts, right[start:]]
 
 
-def _parse_tensor(text: str, constants: Mapping[str, int], where: Location | None) -> tuple[str, tuple[IndexExpression, ...]]:
+def _parse_tensor(
+    text: str, constants: Mapping[str, int], where: Location | None
+) -> tuple[str, tuple[IndexExpression, ...]]:
     match = _TENSOR.fullmatch(text)
     if not match:
         raise SpecError(f"'{text.strip()}' is not a tensor", where=where, hint="write Name[i, j, 2*p+r]")
@@ -240,10 +253,14 @@ def _parse_expression(text: str, constants: Mapping[str, int], where: Location |
         elif factor in constants:
             coefficient = int(constants[factor])
         else:
-            raise SpecError(f"constant '{factor}' in '{text.strip()}' has no value", where=where, hint=nearest(factor, constants))
+            raise SpecError(
+                f"constant '{factor}' in '{text.strip()}' has no value", where=where, hint=nearest(factor, constants)
+            )
         terms.append(IndexTerm(-coefficient if sign == "-" else coefficient, variable))
     if not terms or any(t.coefficient == 0 for t in terms):
-        raise SpecError(f"'{text.strip()}' is not an affine index", where=where, hint="coefficients are non-zero integers")
+        raise SpecError(
+            f"'{text.strip()}' is not an affine index", where=where, hint="coefficients are non-zero integers"
+        )
     return tuple(terms)
 
 
