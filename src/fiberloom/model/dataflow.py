@@ -22,9 +22,10 @@ from fiberloom.model.transitions import DELTA_EXACT, gather_transitions, window_
 def build_nest(p, m, w):
     """Write the complete loop nest, innermost first, into `w` and the extents below every level.
 
-    Loops of a bound above 1 are the active ones; all loops are listed only for problems with sparse features, whose ranks
-    and anchors see them. Returns the number of all loops. `w.extent[l]` are the iterations of each variable inside and
-    at level `l` (``l = 0`` is compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops below level `l`'s temporal loops.
+    Loops of a bound above 1 are the active ones; all loops are listed only for problems with sparse features, whose
+    ranks and anchors see them. Returns the number of all loops. `w.extent[l]` are the iterations of each variable inside
+    and at level `l` (``l = 0`` is compute: all ones; storage level `l` is row ``l + 1``); `w.spatial_extent[l]` stops
+    below level `l`'s temporal loops.
     """
     D, L = p.variables, p.levels
     n = 0

@@ -184,7 +184,8 @@ def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
             )
         case 21:
             return MappingError(
-                f"metadata at '{name}' needs {scratch['failed_amount']:,.0f} bits, but it holds {p['metadata_capacity_bits'][level]:,.0f}",
+                f"metadata at '{name}' needs {scratch['failed_amount']:,.0f} bits, "
+                f"but it holds {p['metadata_capacity_bits'][level]:,.0f}",
                 hint="make the tiles smaller, choose another format, or enlarge the metadata storage",
             )
         case 22:
