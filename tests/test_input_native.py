@@ -148,7 +148,7 @@ def test_sections_that_disagree_are_refused(tmp_path):
             "cycle_seconds: 3.3333333333333335e-10\n  description: 'a: b # c'\n  sources: ['x, 2022']",
         ),
         ("B: 0.3", "B: {distribution: banded, width: 2}"),
-        ("einsum: Z[m,n] = A[m,k] * B[k,n]", "einsum: Z[m,n] = A[m+2*k-1*n,k] * B[k,n]"),
+        ("einsum: Z[m,n] = A[m,k] * B[k,n]", "einsum: Z[m,n] = A[m+2*k-1*n] * B[k,n]"),
     ],
 )
 def test_a_dump_reads_back_as_equal_objects(old, new):

@@ -267,6 +267,8 @@ def leader_probabilities(p, m, tab, w, n_loops):
                 best_level, best_follower, best_p = source, follower, probability
                 for leader in range(T):
                     w.best_leader[leader] = w.leader_empty[leader]
+                for d in range(p.variables):
+                    w.best_extent[d] = w.leader_extent[d]
         if best_level < 0:
             continue
         if w.saf_kind[best_level, best_follower] == NONE or w.saf_p[best_level, best_follower] < best_p:
@@ -274,6 +276,8 @@ def leader_probabilities(p, m, tab, w, n_loops):
             w.saf_p[best_level, best_follower] = best_p
             for leader in range(T):
                 w.saf_leader[best_level, best_follower, leader] = w.best_leader[leader]
+            for d in range(p.variables):
+                w.saf_extent[best_level, best_follower, d] = w.best_extent[d]
     return 0
 
 
@@ -324,12 +328,9 @@ def _scale_inside(p, w, level, t, probability, outer_ranks):
 
 
 @kernel
-def _propagate_exact(p, m, w):
-    """Step (4), default rules: leaders' boxes nest, so the emptiest box of each leader met so far decides."""
+def _propagate_exact(p, m, tab, w):
+    """Step (4), default rules: a follower's boxes nest, so the emptiest box of each leader met so far decides."""
     L, T = p.levels, p.tensors
-    for leader in range(T):
-        w.compute_leader[leader] = 0.0
-        w.skip_leader[leader] = 0.0
     spatial = 1.0
     for t in range(T):
         for leader in range(T):
@@ -355,12 +356,10 @@ def _propagate_exact(p, m, w):
             product = 1.0
             for level in range(L):
                 product *= 1.0 - w.spatial_p[level, t]
-                if w.saf_kind[level, t] == SKIPPING:
-                    for leader in range(T):
-                        w.skip_leader[leader] = max(w.skip_leader[leader], w.saf_leader[level, t, leader])
             spatial = min(spatial, product)
-            for leader in range(T):
-                w.compute_leader[leader] = max(w.compute_leader[leader], w.met_leader[leader])
+    for leader in range(T):
+        w.compute_leader[leader] = _leader_rules_out(p, tab, w, leader, False) if p.entries > 0 else 0.0
+        w.skip_leader[leader] = _leader_rules_out(p, tab, w, leader, True) if p.entries > 0 else 0.0
     for t in range(T):
         if w.position[t]:
             w.compute_leader[t] = max(w.compute_leader[t], 1.0 - p.element_density[t])
@@ -392,6 +391,44 @@ def _propagate_exact(p, m, w):
             idle_gated *= 1.0 - _given_not_empty(p.element_density[t], w.compute_leader[t])
     w.remaining = gated_past
     w.idled = max(0.0, skipped_past - idle_skipped - gated_past + idle_gated)
+
+
+@kernel
+def _leader_rules_out(p, tab, w, leader, only_skipping):
+    """Probability that a box of `leader` that some operand's entry looks at is empty.
+
+    Boxes of one follower nest, so its emptiest decides. Boxes of several followers cross: they share an inner box, and what
+    each has beside it is independent of the others given that the inner box is empty.
+    """
+    boxes = 0
+    last = 0.0
+    for t in range(p.tensors):
+        w.met_leader[t] = 0.0
+        if t == p.output:
+            continue
+        at = -1
+        for level in range(p.levels):
+            own = w.saf_leader[level, t, leader]
+            if own > w.met_leader[t] and (w.saf_kind[level, t] == SKIPPING or not only_skipping):
+                w.met_leader[t] = own
+                at = level
+        if at >= 0:
+            last = w.met_leader[t]
+            for d in range(p.variables):
+                extent = w.saf_extent[at, t, d]
+                w.box_extent[d] = extent if boxes == 0 else min(w.box_extent[d], extent)
+            boxes += 1
+    if boxes < 2:
+        return last
+    tile_statistics(p, tab, w, leader, w.box_extent, 0)
+    inner = w.stat[P_EMPTY]
+    if inner <= 0:
+        return 0.0
+    all_held = inner
+    for t in range(p.tensors):
+        if w.met_leader[t] > 0:
+            all_held *= max(0.0, 1.0 - w.met_leader[t] / inner)
+    return inner - all_held
 
 
 @kernel
@@ -678,10 +715,10 @@ def spatial_skipping(p, m, tab, w, n_loops):
 
 
 @kernel
-def surviving_computations(p, m, w):
+def surviving_computations(p, m, tab, w):
     """Steps (4) and (5): what entries remove, what becomes of the rest at compute, and how many units are busy."""
     if p.exact:
-        _propagate_exact(p, m, w)
+        _propagate_exact(p, m, tab, w)
     else:
         _propagate_rounded(p, m, w)
     _operand_states(p, m, w)

@@ -77,7 +77,7 @@ def evaluate_part(
             if stop == 0:
                 stop = position_skipping(p, m, tab, w)
             if stop == 0:
-                surviving_computations(p, m, w)
+                surviving_computations(p, m, tab, w)
                 cycles_and_energy(p, m, tab, w)
             else:
                 s = stop

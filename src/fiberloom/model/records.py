@@ -182,6 +182,8 @@ WORK: Final = _layout(
         ("saf_kind", _int, (_L, _T)),
         ("saf_p", _float, (_L, _T)),
         ("saf_leader", _float, (_L, _T, _T)),
+        ("saf_extent", _int, (_L, _T, _D)),  # box of the leaders that the entry looks at
+        ("best_extent", _int, (_D,)),
         ("best_leader", _float, (_T,)),
         ("leader_empty", _float, (_T,)),
         ("met_leader", _float, (_T,)),

@@ -129,7 +129,9 @@ def simulate(
 
 
 def _check_peer_links(nest: Nest, features: Features, tensor: Tensor) -> None:
-    """Peer links are simulated for inputs without sparse features."""
+    """Peer links are simulated for inputs without sparse features; tiles that never overlap don't use them at all."""
+    if all(len(rank) == 1 for rank in tensor.ranks):
+        return
     keepers = nest.keepers(tensor.name)
     if not any(nest.peer_links(child, tensor.name) for child in keepers[1:]):
         return
