@@ -19,8 +19,9 @@ from fiberloom.model import kernel
 from fiberloom.model.account import build_evaluation
 from fiberloom.model.compiled import announced, compile_kernel, is_compiled
 from fiberloom.model.evaluation import Evaluation
-from fiberloom.model.lower import PackedMappings, Problem, lower, pack
+from fiberloom.model.lower import Problem, lower
 from fiberloom.model.microarchitecture import FIRST_MISFIT
+from fiberloom.model.packing import PackedMappings, pack
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.rules import Rules
 from fiberloom.model.tables import OccupancyTables

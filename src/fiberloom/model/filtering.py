@@ -14,217 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from fiberloom.model.compiled import kernel
-from fiberloom.model.dataflow import rank_length, tile_size
-from fiberloom.model.fibertree import OK, ranks_from_loops
+from fiberloom.model.counting import ACTUAL, GATING, NONE, READ, SKIPPING, SPATIAL, UPDATE, removed
 from fiberloom.model.leaders import child_keeper, exact_leader_boxes, follower_level, leader_boxes
-from fiberloom.model.occupancy import (
-    BLOCKS,
-    MAX_OCCUPANCY,
-    MEAN_FILL,
-    MEAN_OCCUPANCY,
-    P_EMPTY,
-    combine,
-    find,
-    tile_statistics,
-)
-from fiberloom.model.records import UNIT_MISSES
-
-ACTUAL, GATED, SKIPPED = 0, 1, 2
-READ, FILL, UPDATE = 0, 1, 2
-NONE, GATING, SKIPPING, SPATIAL, POSITION = 0, 1, 2, 3, 4
-FORMAT_U, FORMAT_UOP, FORMAT_CP, FORMAT_RLE, FORMAT_B, FORMAT_UB = 0, 1, 2, 3, 4, 5
-
-
-@kernel
-def _removed(p, count, probability):
-    """Part of `count` that goes: rounded down by the rules of the reference builds."""
-    gone = count * probability
-    return gone if p.exact else np.floor(gone)
-
-
-@kernel
-def _subtile_empty(p, tab, w, t, level, child, r):
-    """Probability that the tile below a coordinate of rank `r` is empty; looked up once, or known from the child."""
-    known = w.empty_subtile[level, t, r]
-    if known >= 0:
-        return known
-    if child >= 0 and r <= w.child_ranks[level, t] and w.child_ranks[level, t] > 0 and p.has_metadata[child, t]:
-        known = _child_subtile_empty(p, tab, w, t, child, r)
-    else:
-        tile_statistics(p, tab, w, t, w.subtile[level, t, r], 0)
-        known = w.stat[P_EMPTY]
-    w.empty_subtile[level, t, r] = known
-    return known
-
-
-@kernel
-def _child_subtile_empty(p, tab, w, t, child, r):
-    if w.empty_subtile[child, t, r] < 0:
-        tile_statistics(p, tab, w, t, w.subtile[child, t, r], 0)
-        w.empty_subtile[child, t, r] = w.stat[P_EMPTY]
-    return w.empty_subtile[child, t, r]
-
-
-@kernel
-def _metadata_units(p, m, tab, w, t, level, child):
-    """Expected metadata and payload items per rank of a tile into `w.units[level, t]`; innermost payload is the data itself."""
-    ranks = p.format_ranks[level, t]
-    parent_knows = w.parent_metadata[level, t]
-    if p.exact:
-        fibres = 1.0  # fibres of the rank if nothing were empty
-        for r in range(ranks + 1):
-            w.empty_subtile[level, t, r] = -1.0
-        for r in range(ranks - 1, -1, -1):
-            length = w.fibre[level, t, r]
-            w.units[level, t, r, 0] = 0.0
-            w.units[level, t, r, 1] = 0.0
-            trivial = length == 1 and r != (0 if p.inner_to_outer[level, t] else ranks - 1)
-            if not trivial and p.format_kind[level, t, r] != FORMAT_U:
-                kind = p.format_kind[level, t, r]
-                present = coordinates = 0.0
-                if kind == FORMAT_UOP or kind == FORMAT_B:
-                    present = fibres * (1.0 - _subtile_empty(p, tab, w, t, level, child, r + 1))
-                if kind != FORMAT_UOP and kind != FORMAT_UB:
-                    coordinates = fibres * length * (1.0 - _subtile_empty(p, tab, w, t, level, child, r))
-                if kind == FORMAT_UOP:
-                    w.units[level, t, r, 1] = present * (length + 1)
-                elif kind == FORMAT_CP or kind == FORMAT_RLE:
-                    w.units[level, t, r, 0] = coordinates
-                    w.units[level, t, r, 1] = coordinates
-                elif kind == FORMAT_B:
-                    w.units[level, t, r, 0] = present * length
-                    w.units[level, t, r, 1] = coordinates
-                else:
-                    w.units[level, t, r, 0] = fibres * length * w.present[level, t]
-                    w.units[level, t, r, 1] = fibres * length * w.present[level, t]
-            fibres *= length
-    else:
-        key = combine(np.int64(level * 64 + t), 1 if parent_knows else 0)
-        for r in range(ranks + 1):
-            if r < ranks:
-                key = combine(key, w.fibre[level, t, r])
-            extent = w.subtile[level, t, r]
-            for q in range(p.rank_count[t]):
-                key = combine(key, rank_length(p, t, q, extent))
-        for d in range(p.variables):
-            if p.is_relevant[t, d]:
-                key = combine(key, w.extent[level + 1, d])
-        row = find(tab.unit_keys, key)
-        if row >= 0:
-            for r in range(ranks):
-                w.units[level, t, r, 0] = tab.unit_rows[row, r, 0]
-                w.units[level, t, r, 1] = tab.unit_rows[row, r, 1]
-            w.max_metadata_bits[level, t] = tab.unit_rows[row, ranks, 0]
-        else:
-            n = w.unit_miss_count
-            if n < UNIT_MISSES:
-                w.unit_miss_key[n] = key
-                w.unit_miss[n, 0] = level
-                w.unit_miss[n, 1] = t
-                w.unit_miss[n, 2] = 1 if parent_knows else 0
-                for r in range(ranks):
-                    w.unit_miss[n, 3 + r] = w.fibre[level, t, r]
-                for r in range(ranks + 1):
-                    for d in range(p.variables):
-                        w.unit_miss_extent[n, r, d] = w.subtile[level, t, r, d]
-                for d in range(p.variables):
-                    w.unit_miss_extent[n, ranks + 1, d] = w.extent[level + 1, d]
-                w.unit_miss_count = n + 1
-            for r in range(ranks):
-                w.units[level, t, r, 0] = 0.0
-                w.units[level, t, r, 1] = 0.0
-    if not p.exact:
-        return  # the rows say so already
-    # the payload of the innermost rank that holds anything is the data
-    for r in range(ranks):
-        if w.units[level, t, r, 0] > 0 or w.units[level, t, r, 1] > 0:
-            w.units[level, t, r, 1] = 0.0
-            break
-
-
-@kernel
-def tile_occupancies(p, m, tab, w, n_loops):
-    """Step (1): density, largest occupancy, average instances and metadata of every tile. Returns a status (0: fine)."""
-    L, T = p.levels, p.tensors
-    for t in range(T):
-        parent = -1
-        arriving = 1.0  # share of tiles that an outer level sends at all
-        for level in range(L - 1, -1, -1):
-            w.instances[level, t] = w.used_instances[level + 1]
-            w.density[level, t] = 1.0
-            w.present[level, t] = 1.0
-            w.max_occupancy[level, t] = w.tile[level, t]
-            w.parent_metadata[level, t] = False
-            w.max_metadata_bits[level, t] = 0.0
-            if not m.keep[level, t] or w.tile[level, t] == 0:
-                continue
-            knows = parent >= 0 and p.has_metadata[parent, t]
-            w.parent_metadata[level, t] = knows
-            w.present[level, t] = arriving
-            if knows or p.has_metadata[level, t]:
-                tile_statistics(p, tab, w, t, w.extent[level + 1], 0)
-                size = w.tile[level, t]
-                mean = w.stat[MEAN_OCCUPANCY]
-                filled = 1.0 - w.stat[P_EMPTY]
-                if p.exact:
-                    w.density[level, t] = mean / size
-                    if knows:
-                        arriving = filled
-                        w.present[level, t] = filled
-                elif knows:
-                    w.instances[level, t] *= filled
-                    w.density[level, t] = mean / (size * filled) if filled > 0 else 0.0
-                else:
-                    w.density[level, t] = mean / size
-                if p.is_compressed[level, t] or (p.has_metadata[level, t] and not p.exact):
-                    w.max_occupancy[level, t] = w.stat[MAX_OCCUPANCY]
-            parent = level
-    if p.any_metadata:
-        for t in range(T):
-            if not p.tensor_has_metadata[t]:
-                continue
-            child = -1
-            for level in range(L):
-                if not m.keep[level, t] or w.tile[level, t] == 0:
-                    continue
-                status = ranks_from_loops(p, w, t, level, child, n_loops)
-                if status != OK:
-                    w.failed_level, w.failed_tensor = level, t
-                    return status
-                if p.has_metadata[level, t]:
-                    _metadata_units(p, m, tab, w, t, level, child)
-                child = level
-    return 0
-
-
-@kernel
-def format_savings(p, m, w):
-    """Step (2): data accesses that survive the format, and the metadata accesses that it costs."""
-    L, T = p.levels, p.tensors
-    for t in range(T):
-        for level in range(L):
-            for a in range(3):
-                dense = w.dense[level, t, a]
-                w.count[level, t, a, GATED] = 0.0
-                w.count[level, t, a, SKIPPED] = 0.0
-                if p.has_metadata[level, t] and w.tile[level, t] > 0:
-                    if a != UPDATE or t == p.output:
-                        dense -= _removed(p, dense, 1.0 - w.density[level, t])
-                elif p.exact:
-                    dense *= w.present[level, t]
-                w.count[level, t, a, ACTUAL] = dense
-            if not (p.has_metadata[level, t] and w.tile[level, t] > 0):
-                continue
-            for r in range(p.format_ranks[level, t]):
-                for item in range(2):
-                    units = w.units[level, t, r, item]
-                    for a in range(3):
-                        accesses = units * (w.dense[level, t, a] / w.tile[level, t])
-                        w.metadata[level, t, r, item, a, ACTUAL] = (
-                            accesses if p.exact else np.ceil(accesses * (1.0 - 1e-12))
-                        )
-                        w.metadata[level, t, r, item, a, GATED] = 0.0
-                        w.metadata[level, t, r, item, a, SKIPPED] = 0.0
+from fiberloom.model.occupancy import P_EMPTY, tile_statistics
 
 
 @kernel
@@ -290,7 +82,7 @@ def _split(p, m, w, level, t, probability, kind):
         gone = np.ceil(gone) if t == p.output else np.floor(gone)
     w.count[level, t, READ, kind] += gone
     w.count[level, t, READ, ACTUAL] = reads - gone
-    gone = _removed(p, w.count[level, t, UPDATE, ACTUAL], probability)
+    gone = removed(p, w.count[level, t, UPDATE, ACTUAL], probability)
     w.count[level, t, UPDATE, kind] += gone
     w.count[level, t, UPDATE, ACTUAL] -= gone
     if not p.has_metadata[level, t]:
@@ -302,7 +94,7 @@ def _split(p, m, w, level, t, probability, kind):
     for r in range(ranks):
         for item in range(2):
             for a in (READ, UPDATE):
-                gone = _removed(p, w.metadata[level, t, r, item, a, ACTUAL], probability)
+                gone = removed(p, w.metadata[level, t, r, item, a, ACTUAL], probability)
                 w.metadata[level, t, r, item, a, kind] += gone
                 w.metadata[level, t, r, item, a, ACTUAL] -= gone
 
@@ -311,7 +103,7 @@ def _split(p, m, w, level, t, probability, kind):
 def _scale_inside(p, w, level, t, probability, outer_ranks):
     """Remove the share `probability` of everything that level `level` does with `t`."""
     for a in range(3):
-        w.count[level, t, a, ACTUAL] -= _removed(p, w.count[level, t, a, ACTUAL], probability)
+        w.count[level, t, a, ACTUAL] -= removed(p, w.count[level, t, a, ACTUAL], probability)
     if not p.has_metadata[level, t] or w.tile[level, t] == 0:
         return
     ranks = p.format_ranks[level, t]
@@ -322,7 +114,7 @@ def _scale_inside(p, w, level, t, probability, outer_ranks):
                     # the reference build scales only one rank, and only below a level whose own format has exactly one
                     if a == UPDATE or outer_ranks != 1 or r != 0:
                         continue
-                w.metadata[level, t, r, item, a, ACTUAL] -= _removed(
+                w.metadata[level, t, r, item, a, ACTUAL] -= removed(
                     p, w.metadata[level, t, r, item, a, ACTUAL], probability
                 )
 
@@ -535,183 +327,6 @@ def _operand_states(p, m, w):
     w.compute[0] = max(0.0, total - skipped - gated - vanished)
     w.compute[1] = gated + w.idled
     w.compute[2] = skipped
-
-
-@kernel
-def position_skipping(p, m, tab, w):
-    """Lanes refilled with the follower's own non-zeros: lane use of compute, and passes over the other operands' data.
-
-    The reference build averages the share of full lanes over passes; the passes themselves set the time, so the exact rule
-    takes expected non-zeros over expected lane-slots.
-    """
-    L, T = p.levels, p.tensors
-    for t in range(T):
-        w.position[t] = False
-        w.pass_ratio[t] = 1.0
-    use = 1.0
-    for s in range(p.position_entries):
-        level, t = p.position_level[s], p.position_follower[s]
-        at = follower_level(m, level, t, L)
-        lanes = 1
-        D = p.variables
-        for d in range(D):
-            if p.is_relevant[t, d]:
-                lanes *= m.spatial[level, d]
-        n = w.tile[at, t] if at == level else 0
-        if at != level:
-            w.failed_level, w.failed_tensor = level, t
-            return 11
-        tile_statistics(p, tab, w, t, w.extent[level + 1], lanes)
-        w.position[t] = True
-        slots = w.stat[BLOCKS] * lanes
-        mean = w.stat[MEAN_OCCUPANCY]
-        # lanes that do not divide the tile leave some empty in the dense schedule too
-        w.pass_ratio[t] = min(1.0, slots / n) if n > 0 else 1.0
-        use *= (mean / slots if slots > 0 else 1.0) if p.exact else w.stat[MEAN_FILL]
-    w.lane_use = use
-    # an operand is read once per pass over the other one
-    for s in range(p.position_entries):
-        level, t = p.position_level[s], p.position_follower[s]
-        for other in range(T):
-            if other != t and w.position[other]:
-                w.count[level, t, READ, ACTUAL] *= w.pass_ratio[other]
-                if not p.exact:
-                    w.count[level, t, READ, ACTUAL] = np.floor(w.count[level, t, READ, ACTUAL])
-    return 0
-
-
-@kernel
-def _spatial_ratio(p, m, tab, w, block, t, follower, n_loops, expansion):
-    """Share of `block`'s children that the non-zeros of `t` need, and (scaled in place) the most along X and Y.
-
-    With a `follower` (≥ 0), boxes of `t` grow by the temporal loops during which the follower's tile stays put.
-    """
-    L, D = p.levels, p.variables
-    ratio = 1.0
-    first = True
-    for d in range(D):
-        w.running[d] = w.extent[block, d]
-    follower_child = child_keeper(m, block, follower) if follower >= 0 else -1
-    follower_home = follower_level(m, block, follower, L) if follower >= 0 else -1
-    for i in range(n_loops):
-        if w.loop_level[i] != block or w.loop_axis[i] == 0:
-            continue
-        d, b = w.loop_variable[i], w.loop_bound[i]
-        if b > 1 and p.is_relevant[t, d]:
-            for e in range(D):
-                w.box_extent[e] = w.running[e]
-            if follower >= 0 and follower_child >= 0 and p.is_relevant[follower, d] and follower_home >= 0:
-                for j in range(n_loops):
-                    at = w.loop_level[j]
-                    if at < block or w.loop_axis[j] != 0 or w.loop_bound[j] == 1:
-                        continue
-                    if at > follower_home:
-                        break
-                    if p.is_relevant[follower, w.loop_variable[j]]:
-                        break
-                    w.box_extent[w.loop_variable[j]] *= w.loop_bound[j]
-            inner = tile_size(p, t, w.box_extent)
-            if first:
-                tile_statistics(p, tab, w, t, w.box_extent, 0)
-                ratio = 1.0 - w.stat[P_EMPTY]
-                first = False
-            w.box_extent[d] *= b
-            tile_statistics(p, tab, w, t, w.box_extent, 0)
-            fibre = 1
-            for r in range(p.rank_count[t]):
-                fibre *= w.lengths[r]
-            most = min(w.stat[MAX_OCCUPANCY], float(fibre // inner))
-            axis = 0 if w.loop_axis[i] == 1 else 1
-            expansion[axis] = np.floor(expansion[axis] * (most / b))
-        w.running[d] *= b
-    return ratio
-
-
-@kernel
-def spatial_skipping(p, m, tab, w, n_loops):
-    """Children that spatial skipping leaves out, level by level (row 0 of `w.expansion` is compute, `l + 1` storage `l`)."""
-    L, T = p.levels, p.tensors
-    expansion = w.expansion
-    for t in range(T):
-        x = y = 1.0
-        for level in range(L - 1, -1, -1):
-            expansion[level + 1, t, 0], expansion[level + 1, t, 1] = x, y
-            x *= w.fanout_xy[level, 0]
-            y *= w.fanout_xy[level, 1]
-        expansion[0, t, 0], expansion[0, t, 1] = x, y
-        for level in range(L + 1):
-            w.ratio[level, t] = 1.0
-        for level in range(L):
-            w.spatial_p[level, t] = 0.0
-            w.saf_kind[level, t] = NONE
-    if p.spatial_entries == 0:
-        return
-    original = w.original_expansion
-    for t in range(T):
-        for a in range(L + 1):
-            original[a, t, 0], original[a, t, 1] = expansion[a, t, 0], expansion[a, t, 1]
-            w.is_reduced[a, t] = False
-        for block in range(L):
-            home = block
-            while home < L - 1 and not m.keep[home, t]:
-                home += 1
-            leads = not p.exact  # the reference builds let any tensor with metadata thin out any fan-out
-            for e in range(p.spatial_entries):
-                if p.spatial_level[e] == block and (p.spatial_leaders[e] >> t) & 1:
-                    leads = True
-            if leads and m.keep[home, t] and p.has_metadata[home, t]:
-                w.ratio[block, t] = _spatial_ratio(p, m, tab, w, block, t, -1, n_loops, expansion[block, t])
-                w.is_reduced[block, t] = w.ratio[block, t] != 1.0
-        for a in range(L, 0, -1):
-            rx = expansion[a, t, 0] / original[a, t, 0]
-            ry = expansion[a, t, 1] / original[a, t, 1]
-            if rx != 1.0 or ry != 1.0 or (p.exact and w.ratio[a, t] < 1.0):
-                original[a, t, 0], original[a, t, 1] = expansion[a, t, 0], expansion[a, t, 1]
-                crossed = False
-                for inner in range(a - 1, -1, -1):
-                    expansion[inner, t, 0] = np.floor(expansion[inner, t, 0] * rx)
-                    expansion[inner, t, 1] = np.floor(expansion[inner, t, 1] * ry)
-                    crossed = crossed or w.is_reduced[inner, t]
-                    if not crossed:
-                        w.ratio[inner, t] *= w.ratio[a, t]
-    for s in range(p.spatial_entries):
-        block, follower = p.spatial_level[s], p.spatial_follower[s]
-        product = 1.0
-        for leader in range(T):
-            if not (p.spatial_leaders[s] >> leader) & 1:
-                continue
-            home = block
-            while home < L - 1 and not m.keep[home, leader]:
-                home += 1
-            if m.keep[home, leader] and p.has_metadata[home, leader]:
-                product *= _spatial_ratio(p, m, tab, w, block, leader, follower, n_loops, expansion[block, follower])
-        w.ratio[block, follower] = product
-        w.saf_kind[block, follower] = SPATIAL
-    for t in range(T):
-        for a in range(L, -1, -1):
-            rx = ry = 1.0
-            if a > 0:
-                rx = expansion[a, t, 0] / original[a, t, 0]
-                ry = expansion[a, t, 1] / original[a, t, 1]
-            if a < L:
-                w.spatial_p[a, t] = 1.0 - w.ratio[a, t] if w.saf_kind[a, t] == SPATIAL else 0.0
-            if a > 0:
-                ratio = w.ratio[a, t]
-                w.instances[a - 1, t] = w.used_instances[a] * ratio
-                if p.exact and 0.0 < ratio < 1.0:
-                    # counts are per instance in use, and those in use hold what is not empty
-                    w.density[a - 1, t] = min(1.0, w.density[a - 1, t] / ratio)
-                    for r in range(p.format_ranks[a - 1, t]):
-                        w.units[a - 1, t, r, 0] /= ratio
-                        w.units[a - 1, t, r, 1] /= ratio
-            if rx != 1.0 or ry != 1.0 or (p.exact and w.ratio[a, t] < 1.0):
-                crossed = False
-                for inner in range(a - 1, -1, -1):
-                    crossed = crossed or w.saf_kind[inner, t] == SPATIAL
-                    if not crossed:
-                        w.ratio[inner, t] *= w.ratio[a, t]
-                    expansion[inner, t, 0] = np.floor(expansion[inner, t, 0] * rx)
-                    expansion[inner, t, 1] = np.floor(expansion[inner, t, 1] * ry)
 
 
 @kernel

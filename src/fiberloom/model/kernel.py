@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from fiberloom.model.compiled import kernel
 from fiberloom.model.dataflow import build_nest, dense_traffic
-from fiberloom.model.filtering import (
-    format_savings,
-    leader_probabilities,
-    position_skipping,
-    spatial_skipping,
-    surviving_computations,
-    tile_occupancies,
-)
+from fiberloom.model.filtering import leader_probabilities, surviving_computations
 from fiberloom.model.microarchitecture import FIRST_MISFIT, check_fit, cycles_and_energy
 from fiberloom.model.records import TILE_MISSES, UNIT_MISSES
+from fiberloom.model.spatial import position_skipping, spatial_skipping
+from fiberloom.model.tiles import format_savings, tile_occupancies
 
 _ROOM = 128  # misses that one mapping may add at most
 
