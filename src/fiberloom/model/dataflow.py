@@ -326,8 +326,8 @@ def dense_traffic(p, m, w):
                 w.dense[level, t, 2] = 0.0
                 continue
             # the first visit of an output element needs no read, and no fill where the rule says so
-            own = w.partition[level]
-            first = 0.0 if level == outermost else own
+            own = min(w.partition[level], content + peer)  # a strided output's tile spans holes that no loop visits
+            first = 0.0 if level == outermost else min(own, share + peer)
             if exact:
                 w.dense[level, t, 0] = content + peer - own
                 w.dense[level, t, 1] = share + peer - first
