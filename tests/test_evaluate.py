@@ -92,3 +92,10 @@ def test_an_inner_entry_weaker_than_an_outer_one_is_reported() -> None:
     for level in result.levels:
         for tensor in level.tensors.values():
             assert min(tensor.reads.to_dict().values()) >= 0
+
+
+def test_networks_list_the_words_that_cross_between_keepers() -> None:
+    moved = {network.name: dict(network.words) for network in evaluate(*product()).networks}
+    assert moved["Backing <==> Buffer"] == {"B": 32, "Z": 64}
+    assert moved["Backing <==> MAC"] == {"A": 64}
+    assert moved["Buffer <==> MAC"] == {"B": 64, "Z": 56 + 64}

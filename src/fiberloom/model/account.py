@@ -16,6 +16,7 @@ from fiberloom.model.evaluation import (
     Evaluation,
     LevelAccount,
     MetadataCounts,
+    NetworkAccount,
     TensorAccount,
 )
 from fiberloom.model.lower import Problem
@@ -89,6 +90,7 @@ def build_evaluation(
         bottleneck=compute.name if slowest.cycles <= compute.cycles else slowest.name,
         compute=compute,
         levels=tuple(levels),
+        networks=_networks(problem, levels, compute),
         warnings=tuple(notes),
         provenance=problem.provenance,
         rules=problem.rules.name,
@@ -138,6 +140,24 @@ def _tensor_account(problem: Problem, w: Record, level: int, t: int, name: str) 
         if problem.rules.exact
         else float(w["saf_p"][level, t]),
     )
+
+
+def _networks(problem: Problem, levels: list[LevelAccount], compute: ComputeAccount) -> tuple[NetworkAccount, ...]:
+    """Words that cross between neighbouring keepers of each tensor, as they arrive; moving them costs nothing (docs/limits.md)."""
+    words: dict[str, dict[str, float]] = {}
+    for operand in problem.workload.tensors:
+        keepers = [level for level in levels if operand.name in level.tensors]
+        for outer, inner in zip(keepers, [*keepers[1:], None], strict=True):
+            above = outer.tensors[operand.name]
+            if inner is None:
+                arriving = above.reads.actual * above.instances
+            else:
+                arriving = inner.tensors[operand.name].fills.actual * inner.tensors[operand.name].instances
+            if operand.is_output:
+                arriving += above.updates.actual * above.instances
+            link = f"{outer.name} <==> {compute.name if inner is None else inner.name}"
+            words.setdefault(link, {})[operand.name] = arriving
+    return tuple(NetworkAccount(name, moved, 0.0) for name, moved in words.items())
 
 
 def _faults_of_the_reference(problem: Problem, w: Record) -> list[str]:

@@ -133,7 +133,7 @@ class LevelAccount:
 
 @dataclass(frozen=True)
 class NetworkAccount:
-    """Words moved between a level and its children, over all instances, and their energy."""
+    """Words moved between a level and its children, over all instances, and their energy (none: docs/limits.md)."""
 
     name: str
     words: Mapping[str, float]
