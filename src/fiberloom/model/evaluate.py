@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError, MappingError
 from fiberloom.mapping.nest import Mapping
+from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model import kernel
 from fiberloom.model.account import build_evaluation
 from fiberloom.model.compiled import announced, compile_kernel, is_compiled
 from fiberloom.model.evaluation import Evaluation
 from fiberloom.model.lower import Problem, lower
 from fiberloom.model.microarchitecture import FIRST_MISFIT
-from fiberloom.model.packing import PackedMappings, pack
+from fiberloom.model.packing import pack, record
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.rules import Rules
 from fiberloom.model.tables import OccupancyTables
@@ -62,7 +63,7 @@ def evaluate_problem(problem: Problem, mapping: Mapping, *, check_fit: bool = Tr
     arrays["evaluate_misfits"] = not check_fit
     works = np.zeros(1, WORK)
     status = int(_run(arrays, packed, OccupancyTables(problem), works, np.arange(1)).status[0])
-    scratch, row = works[0], packed.record(0)[0]
+    scratch, row = works[0], record(packed, 0)[0]
     if status == 0:
         return build_evaluation(problem, mapping, row, scratch, ())
     misfit = explain(problem, status, scratch)
@@ -122,7 +123,7 @@ def _run(
     """Evaluate the mappings `todo`, again and again until no tile is unknown; parts of them on all cores."""
     n = len(packed)
     result = BatchResult(np.zeros(n), np.zeros(n), np.zeros(n, np.int64))
-    rows = np.concatenate([packed.record(0)] * len(works)) if n else np.zeros(len(works), MAPPING)
+    rows = np.concatenate([record(packed, 0)] * len(works)) if n else np.zeros(len(works), MAPPING)
     parts = len(works)
     run: Callable[..., None] = kernel.evaluate_part
     if not is_compiled():  # as Python: fields of records as attributes

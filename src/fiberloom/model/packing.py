@@ -1,9 +1,8 @@
-"""Mappings as arrays: a packed row per mapping, storage level 0 the innermost, loops innermost first."""
+"""From mappings to the arrays that the kernel reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +10,25 @@ from numpy.typing import NDArray
 
 from fiberloom.errors import MappingError, SpecError, nearest
 from fiberloom.mapping.nest import Mapping
+from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model import records
 from fiberloom.model.lower import Problem
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class PackedMappings:
-    """Mappings as arrays: ``(n, L, D)`` factors and orders (innermost first), ``(n, L)`` bit
-    sets of the variables whose spatial loop runs along X, ``(n, L, T)`` keep.
-
-    `multicast` and `peer_links`, ``(L, T)``, hold for the whole batch.
-    """
-
-    temporal: Array
-    spatial: Array
-    temporal_order: Array
-    spatial_order: Array
-    on_x: Array
-    keep: Array
-    multicast: Array
-    peer_links: Array
-
-    def __len__(self) -> int:
-        return int(self.temporal.shape[0])
-
-    def record(self, i: int) -> Array:
-        """Mapping `i` as a `MAPPING` record of shape ``(1,)``."""
-        row = np.zeros(1, records.MAPPING)
-        _, L, D = self.temporal.shape
-        T = self.keep.shape[2]
-        for name in ("temporal", "spatial", "temporal_order", "spatial_order"):
-            row[name][0, :L, :D] = getattr(self, name)[i]
-        row["on_x"][0, :L] = self.on_x[i]
-        row["keep"][0, :L, :T] = self.keep[i]
-        row["multicast"][0, :L, :T] = self.multicast
-        row["peer_links"][0, :L, :T] = self.peer_links
-        return row
+def record(packed: PackedMappings, i: int) -> Array:
+    """Mapping `i` of a batch as a `MAPPING` record of shape ``(1,)``."""
+    row = np.zeros(1, records.MAPPING)
+    _, L, D = packed.temporal.shape
+    T = packed.keep.shape[2]
+    for name in ("temporal", "spatial", "temporal_order", "spatial_order"):
+        row[name][0, :L, :D] = getattr(packed, name)[i]
+    row["on_x"][0, :L] = packed.on_x[i]
+    row["keep"][0, :L, :T] = packed.keep[i]
+    row["multicast"][0, :L, :T] = packed.multicast
+    row["peer_links"][0, :L, :T] = packed.peer_links
+    return row
 
 
 def pack(problem: Problem, mappings: Sequence[Mapping]) -> PackedMappings:

@@ -1,0 +1,1 @@
+"""Searches over map spaces: the exact mapper, and every published one behind a single interface."""
