@@ -8,13 +8,24 @@
 from __future__ import annotations
 
 from fiberloom.cost_models._base import Check, Cost, CostModel, Words
+from fiberloom.cost_models.data_centric import DataCentricModel
 from fiberloom.cost_models.roofline import RooflineModel
 from fiberloom.cost_models.sparse import SparseModel
 from fiberloom.errors import SpecError, nearest
 
-__all__ = ["Check", "Cost", "CostModel", "RooflineModel", "SparseModel", "Words", "cost_model", "cost_models"]
+__all__ = [
+    "Check",
+    "Cost",
+    "CostModel",
+    "DataCentricModel",
+    "RooflineModel",
+    "SparseModel",
+    "Words",
+    "cost_model",
+    "cost_models",
+]
 
-_MODELS: tuple[CostModel, ...] = (SparseModel(), RooflineModel())
+_MODELS: tuple[CostModel, ...] = (SparseModel(), RooflineModel(), DataCentricModel())
 
 
 def cost_models() -> tuple[CostModel, ...]:

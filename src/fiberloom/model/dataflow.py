@@ -117,7 +117,7 @@ def tile_size(p, t, extent):
 
 
 @kernel
-def _distinct_offsets(p, t, w, first_level, last_level):
+def distinct_offsets(p, t, w, first_level, last_level):
     """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
     if first_level == last_level and w.fanout[first_level] == 1:
         return 1
@@ -189,7 +189,7 @@ def _count_sums(w, count, rank):
 
 
 @kernel
-def _sent_to_child(p, t, w, level):
+def sent_to_child(p, t, w, level):
     """Words that one child below `level`'s fan-out is sent over the whole run: whatever its previous tile did not hold.
 
     One pass over the loops above the child, innermost first. `repeated` are the words sent per sweep of the loops passed so
@@ -239,7 +239,7 @@ def _sent_to_child(p, t, w, level):
 
 @kernel
 def _sent_to_child_sampled(p, t, w, level):
-    """As `_sent_to_child`, by the reference builds: two iterations of every loop stand for all, see `transition_deltas`."""
+    """As `sent_to_child`, by the reference builds: two iterations of every loop stand for all, see `transition_deltas`."""
     if level == 0:
         return w.steps
     whole = w.whole[level - 1, t]
@@ -253,7 +253,7 @@ def _sent_to_child_sampled(p, t, w, level):
 
 
 @kernel
-def _distinct_elements(p, t, w, level):
+def distinct_elements(p, t, w, level):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
     if p.is_simple[t]:
         total = w.whole[level, t]
@@ -343,7 +343,7 @@ def _output_shares(p, t, w, exact):
     """Distinct output elements that one instance of each level handles, into `w.partition`."""
     if exact:
         for level in range(p.levels):
-            w.partition[level] = _distinct_elements(p, t, w, level)
+            w.partition[level] = distinct_elements(p, t, w, level)
         return
     w.partition[p.levels - 1] = w.whole[p.levels - 1, t]
     for level in range(p.levels - 2, -1, -1):
@@ -360,7 +360,7 @@ def _exact_demand(p, t, m, w, outermost):
     """
     level = 0
     while level <= outermost:
-        words = _sent_to_child(p, t, w, level)
+        words = sent_to_child(p, t, w, level)
         groups = 1.0
         together = True  # one multicast spans the whole run of fan-outs
         lowest = level
@@ -368,7 +368,7 @@ def _exact_demand(p, t, m, w, outermost):
         w.share[level] = words
         w.link[level] = 0.0
         if level > 0 and m.keep[level - 1, t] and m.peer_links[level, t] and w.fanout[level] > 1:
-            own = float(_distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
+            own = float(distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
             saved, linked = peer_links(p, t, w, level)
             still_needed = (words * own - saved) / (words * own)
             w.link[level] = linked
@@ -378,9 +378,9 @@ def _exact_demand(p, t, m, w, outermost):
                 together = False
                 groups *= w.fanout[level]
             elif together:
-                groups = float(_distinct_offsets(p, t, w, lowest, level))
+                groups = float(distinct_offsets(p, t, w, lowest, level))
             else:
-                groups *= _distinct_offsets(p, t, w, level, level)
+                groups *= distinct_offsets(p, t, w, level, level)
             if m.keep[level, t] or level == outermost:
                 break
             level += 1
@@ -395,8 +395,8 @@ def _sampled_demand(p, t, m, w, outermost):
     """As `_exact_demand`, the way of the reference builds: as if all levels kept the tensor, then bypassed level by level."""
     pending = -1.0  # demand on a level that does not keep the tensor
     for level in range(outermost + 1):
-        words = _sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
-        distinct = _distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
+        words = sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
+        distinct = distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
         w.share[level] = words
         w.content[level] = words * distinct
         w.link[level] = 0.0
