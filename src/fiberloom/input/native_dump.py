@@ -11,6 +11,7 @@ from fiberloom.architecture.levels import Architecture, Component, Compute, Stor
 from fiberloom.architecture.sparse import ActionOptimization
 from fiberloom.input.native import FEATURES, VERSION
 from fiberloom.input.notation import format_text, leader_follower_text
+from fiberloom.mapping.constraints import LevelConstraints, LoopConstraints
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest
 from fiberloom.workload.einsum import Einsum, IndexExpression, Tensor
@@ -33,6 +34,11 @@ def dump(specification: Specification) -> str:
     if specification.mapping is not None:
         variables = list(specification.workload.shape) if specification.workload is not None else []
         document["mapping"] = _mapping(specification.mapping, variables)
+    if specification.constraints.levels:
+        variables = list(specification.workload.shape) if specification.workload is not None else []
+        document["constraints"] = {
+            name: _level_constraints(level, variables) for name, level in specification.constraints.levels.items()
+        }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=118, allow_unicode=True)
 
 
@@ -204,6 +210,32 @@ def _level_mapping(name: str, level: LevelMapping, variables: Sequence[str]) -> 
     for field in ("multicast", "peer_links"):
         if getattr(level, field):
             section[field] = _Inline(getattr(level, field))
+    return section
+
+
+def _level_constraints(level: LevelConstraints, variables: Sequence[str]) -> dict[str, Any]:
+    section: dict[str, Any] = {}
+    for kind, loops in (("temporal", level.temporal), ("spatial", level.spatial)):
+        if loops != LoopConstraints():
+            section[kind] = _loop_constraints(loops, variables)
+    for field in ("keep", "bypass", "free"):
+        if getattr(level, field):
+            section[field] = _InlineList(getattr(level, field))
+    for field in ("multicast", "peer_links"):
+        if getattr(level, field):
+            section[field] = _Inline(getattr(level, field))
+    return section
+
+
+def _loop_constraints(loops: LoopConstraints, variables: Sequence[str]) -> dict[str, Any]:
+    """One line, so loops are listed inline too."""
+    section = _Inline()
+    for name, default in LoopConstraints().model_dump().items():
+        value = getattr(loops, name)
+        if value != default:
+            if name == "inner" and variables and len(value) == len(variables):
+                name = "order"
+            section[name] = _InlineList(value) if isinstance(value, tuple) else value
     return section
 
 
