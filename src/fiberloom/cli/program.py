@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fiberloom.cli.convert import import_files
+from fiberloom.cli.cost_models import cost_models
 from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
@@ -40,6 +41,7 @@ app.add_typer(designs, name="designs")
 app.command("validate")(validate)
 app.command("schema")(schema)
 app.command("demo")(demo)
+app.command("cost-models")(cost_models)
 
 
 def _print_version(wanted: bool) -> None:
