@@ -1,0 +1,424 @@
+"""What the hardware and the constraints leave open: factors per slot, axes and keeps. Contradictions are named here."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fiberloom.architecture.levels import Architecture
+from fiberloom.architecture.sparse import SafKind
+from fiberloom.errors import Location, SpecError, nearest
+from fiberloom.mapping.constraints import Constraints, LoopConstraints
+from fiberloom.mapping.factorizations import Array, Factorizations, divisors
+from fiberloom.workload.einsum import Einsum
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Choices of a map space; levels count from the innermost.
+
+    Attributes:
+        fan: ``(L, 2)`` children along X and Y below each level.
+        lanes: ``(L, 2)`` most that the spatial factors along X and Y may multiply to: the fan-out, and as many times that as
+            spatial skipping of structured zeros may fold onto it.
+        most, least: ``(L,)`` limits of the product of all spatial factors of a level.
+        may_x, may_y: ``(L,)`` bit sets of the variables that may run along X, along Y.
+        slots: ``(level, is_spatial)`` of every place for a loop, from inside out.
+        factorizations: per variable, over `slots`.
+        fixed_keep, free_keep: ``(L, T)`` bool.
+        multicast, peer_links: ``(L, T)`` bool.
+    """
+
+    fan: Array
+    lanes: Array
+    most: Array
+    least: Array
+    may_x: Array
+    may_y: Array
+    slots: tuple[tuple[int, bool], ...]
+    factorizations: tuple[Factorizations, ...]
+    fixed_keep: Array
+    free_keep: Array
+    multicast: Array
+    peer_links: Array
+
+
+def allowed(workload: Einsum, architecture: Architecture, constraints: Constraints) -> Allowed:
+    """Choices that hardware and constraints leave.
+
+    Raises:
+        SpecError: for constraints that contradict each other, the workload or the hardware; it names them.
+    """
+    return _Reading(workload, architecture, constraints).read()
+
+
+_NO_LIMIT = 2**62  # more lanes than any loop has iterations (workloads stay below it)
+
+
+class _Reading:
+    def __init__(self, workload: Einsum, architecture: Architecture, constraints: Constraints) -> None:
+        self.workload, self.architecture, self.constraints = workload, architecture, constraints
+        self.levels = tuple(reversed(architecture.levels))
+        self.names = [level.name for level in self.levels]
+        self.variables = list(workload.shape)
+        self.tensors = [t.name for t in workload.tensors]
+
+    def read(self) -> Allowed:
+        self._check_names()
+        fan = np.array([self.architecture.fanout(name) for name in self.names], np.int64)
+        folds = np.array([[self._fold(level)] for level in range(len(self.names))])
+        self.lanes = np.where(fan > 1, fan * folds, fan)
+        most = np.full(len(self.names), _NO_LIMIT, np.int64)
+        least = np.ones(len(self.names), np.int64)
+        for i, name in enumerate(self.names):
+            spatial = self.constraints.at(name).spatial
+            most[i] = spatial.most_fanout or _NO_LIMIT
+            least[i] = spatial.least_fanout or 1
+        self.most = most
+        self.may = [self._axes(level) for level in range(len(self.names))]
+        slots = tuple(
+            slot for level in range(len(self.names)) for slot in ((level, False), (level, True))
+            if not slot[1] or fan[level].prod() > 1
+        )  # fmt: skip
+        factorizations = tuple(self._factorizations(d, slots) for d in range(len(self.variables)))
+        self._check_fanouts(slots, factorizations, least)
+        fixed, free = self._keeps()
+        multicast, peer_links = self._networks()
+        return Allowed(
+            fan, self.lanes, most, least, np.array([x for x, _ in self.may], np.int64),
+            np.array([y for _, y in self.may], np.int64), slots, factorizations, fixed, free, multicast, peer_links,
+        )  # fmt: skip
+
+    def _error(self, problem: str, path: str, hint: str) -> SpecError:
+        return SpecError(problem, where=self._location(path), hint=hint)
+
+    def _location(self, path: str) -> Location:
+        place = self.constraints.where.get(path)
+        if place is None:
+            return Location(field=f"constraints.{path}")
+        file, _, line = place.rpartition(":")
+        return Location(file, int(line)) if file and line.isdigit() else Location(place)
+
+    def _place(self, path: str) -> str:
+        place = self.constraints.where.get(path)
+        return f" ({place})" if place else ""
+
+    def _blocks(self) -> Iterator[tuple[str, str, LoopConstraints]]:
+        for name in self.names:
+            at = self.constraints.at(name)
+            yield name, "temporal", at.temporal
+            yield name, "spatial", at.spatial
+
+    def _check_names(self) -> None:
+        for name in self.constraints.levels:
+            if name not in self.names:
+                raise self._error(f"constraints for unknown level '{name}'", name, nearest(name, self.names))
+        for name, kind, block in self._blocks():
+            lists = {
+                "factors": block.factors, "at_least": block.at_least, "at_most": block.at_most,
+                "remaining": block.remaining, "inner": block.inner, "outer": block.outer,
+                "x": block.x or (), "y": block.y or (),
+            }  # fmt: skip
+            for what, listed in lists.items():
+                for variable in listed:
+                    if variable not in self.variables:
+                        raise self._error(
+                            f"level '{name}': {kind} {what} of unknown variable '{variable}'",
+                            f"{name}.{kind}.{what}.{variable}", nearest(variable, self.variables),
+                        )  # fmt: skip
+            both = [*block.inner, *block.outer]
+            for variable in both:
+                if both.count(variable) > 1:
+                    raise self._error(
+                        f"level '{name}': the {kind} order lists '{variable}' twice", f"{name}.{kind}.inner",
+                        "a variable stands once, in 'inner' or in 'outer'",
+                    )  # fmt: skip
+        for name in self.names:
+            at = self.constraints.at(name)
+            for what, tensors in (
+                ("keep", at.keep), ("bypass", at.bypass), ("free", at.free), ("multicast", at.multicast),
+                ("peer_links", at.peer_links),
+            ):  # fmt: skip
+                for tensor in tensors:
+                    if tensor not in self.tensors:
+                        raise self._error(
+                            f"level '{name}': {what} of unknown tensor '{tensor}'", f"{name}.{what}",
+                            nearest(tensor, self.tensors),
+                        )  # fmt: skip
+
+    def _fold(self, level: int) -> int:
+        """How many times its fan-out a level's spatial loops may span: N:M zeros that spatial skipping leaves out."""
+        fold = 1
+        for entry in self.levels[level].optimizations:
+            if entry.kind is SafKind.SPATIAL_SKIPPING:
+                for tensor in {leader for option in entry.options for leader in option.leaders}:
+                    fold = max(fold, _structured_ratio(self.workload, tensor))
+        return fold
+
+    def _axes(self, level: int) -> tuple[int, int]:
+        spatial = self.constraints.at(self.names[level]).spatial
+        bits = []
+        for axis, listed in enumerate((spatial.x, spatial.y)):
+            open_ = self.lanes[level, axis] > 1
+            bits.append(sum(1 << d for d, v in enumerate(self.variables) if open_ and (listed is None or v in listed)))
+        return bits[0], bits[1]
+
+    def _limits(self, level: int, spatial: bool, d: int) -> tuple[int, int]:
+        block = self.constraints.at(self.names[level])
+        loops = block.spatial if spatial else block.temporal
+        variable = self.variables[d]
+        low = loops.at_least.get(variable, 1)
+        high = loops.at_most.get(variable, self.workload.shape[variable])
+        return low, high
+
+    def _room(self, level: int, d: int) -> int:
+        """Largest spatial factor of a variable below a level."""
+        lanes = [int(self.lanes[level, axis]) for axis in (0, 1) if self.may[level][axis] >> d & 1]
+        return min(max([1, *lanes]), int(self.most[level]))
+
+    def _factorizations(self, d: int, slots: tuple[tuple[int, bool], ...]) -> Factorizations:
+        variable = self.variables[d]
+        bound = self.workload.shape[variable]
+        fixed: dict[tuple[int, bool], int] = {}
+        remaining: list[tuple[int, bool]] = []
+        for level, spatial in itertools.product(range(len(self.names)), (False, True)):
+            name, kind = self.names[level], "spatial" if spatial else "temporal"
+            block = getattr(self.constraints.at(name), kind)
+            path = f"{name}.{kind}.factors.{variable}"
+            low, high = self._limits(level, spatial, d)
+            if low > high:
+                limit = "bound" if variable not in block.at_most else "at_most"
+                raise self._error(
+                    f"level '{name}': {kind} {variable} is at least {low} and at most {high} (its {limit})",
+                    f"{name}.{kind}.at_least.{variable}", f"choose limits from 1 to {bound} with at_least ≤ at_most",
+                )  # fmt: skip
+            if variable in block.remaining:
+                remaining.append((level, spatial))
+            if variable not in block.factors:
+                if spatial and low > self._room(level, d):
+                    raise self._error(
+                        f"level '{name}': spatial {variable} is at least {low}, but {self._why_no_room(level, d)}",
+                        f"{name}.{kind}.at_least.{variable}", f"factors up to {self._room(level, d)} fit",
+                    )  # fmt: skip
+                continue
+            factor = block.factors[variable]
+            if factor < 1:
+                raise self._error(
+                    f"level '{name}': {kind} factor {variable}={factor}", path, "factors are whole numbers from 1"
+                )
+            if variable in block.remaining:
+                raise self._error(
+                    f"level '{name}': {kind} {variable} is fixed to {factor} and is to take what remains", path,
+                    "say one of the two",
+                )  # fmt: skip
+            if not low <= factor <= high:
+                raise self._error(
+                    f"level '{name}': {kind} {variable} is fixed to {factor}, outside its limits {low} to {high}", path,
+                    "change the factor or the limits",
+                )  # fmt: skip
+            if spatial and factor > self._room(level, d):
+                raise self._error(
+                    f"level '{name}': spatial {variable} is fixed to {factor}, but {self._why_no_room(level, d)}", path,
+                    f"factors up to {self._room(level, d)} fit",
+                )  # fmt: skip
+            fixed[level, spatial] = factor
+        product = math.prod(fixed.values())
+        if bound % product:
+            raise self._not_dividing(variable, bound, product, fixed)
+        if len(remaining) > 1:
+            where = " and ".join(self._slot_name(slot) for slot in remaining)
+            raise self._error(
+                f"'{variable}' takes what remains at {where}",
+                f"{self.names[remaining[1][0]]}.{_KINDS[remaining[1][1]]}.remaining",
+                "what remains of a bound goes to one place",
+            )  # fmt: skip
+        if remaining:
+            fixed[remaining[0]] = bound // product
+            level, spatial = remaining[0]
+            room = self._room(level, d) if spatial else bound
+            low, high = self._limits(level, spatial, d)
+            if not low <= bound // product <= min(room, high):
+                raise self._error(
+                    f"level '{self.names[level]}': {_KINDS[spatial]} {variable} takes what remains of {bound}, which is "
+                    f"{bound // product}" + (f", but {self._why_no_room(level, d)}" if bound // product > room else
+                    f", outside its limits {low} to {high}"), f"{self.names[level]}.{_KINDS[spatial]}.remaining",
+                    f"fix other factors of {variable} so that at most {min(room, high)} remains",
+                )  # fmt: skip
+        sets = []
+        for level, spatial in slots:
+            low, high = self._limits(level, spatial, d)
+            if (level, spatial) in fixed:
+                sets.append((fixed[level, spatial],))
+                continue
+            if spatial:
+                high = min(high, self._room(level, d))
+            if remaining:
+                high = 1
+            sets.append(tuple(int(f) for f in divisors(bound) if low <= f <= high))
+        found = Factorizations(bound, sets)
+        if not found.count:
+            raise self._no_completion(variable, bound, d, slots, sets)
+        return found
+
+    def _why_no_room(self, level: int, d: int) -> str:
+        name = self.names[level]
+        x, y = (int(n) for n in self.lanes[level])
+        if x * y == 1:
+            return f"'{name}' has no fan-out below it"
+        if not (self.may[level][0] | self.may[level][1]) >> d & 1:
+            return f"the constraints let it run along neither axis of the {x} x {y} fan-out below '{name}'"
+        if self._room(level, d) == self.most[level]:
+            return f"the constraints let at most {self.most[level]} children below '{name}' work"
+        return f"the fan-out below '{name}' is {x} x {y}"
+
+    def _slot_name(self, slot: tuple[int, bool]) -> str:
+        return f"'{self.names[slot[0]]}' {_KINDS[slot[1]]}"
+
+    def _not_dividing(self, variable: str, bound: int, product: int, fixed: dict[tuple[int, bool], int]) -> SpecError:
+        stated = [(slot, factor) for slot, factor in sorted(fixed.items(), reverse=True) if factor > 1]
+        shown = " x ".join(str(f) for _, f in stated)
+        total = f"{shown} = {product}" if len(stated) > 1 else shown
+        paths = [f"{self.names[level]}.{_KINDS[spatial]}.factors.{variable}" for (level, spatial), _ in stated]
+        at = ", ".join(
+            f"{f} at {self._slot_name(slot)}{self._place(path)}" for (slot, f), path in zip(stated, paths, strict=True)
+        )
+        return self._error(
+            f"the constraints fix {variable} to {total} ({at}), but its bound is {bound}", paths[0],
+            f"the product of the fixed factors must divide {bound}; the largest divisor it can be is "
+            f"{math.gcd(product, bound)}",
+        )  # fmt: skip
+
+    def _no_completion(
+        self, variable: str, bound: int, d: int, slots: tuple[tuple[int, bool], ...], sets: list[tuple[int, ...]]
+    ) -> SpecError:
+        empty = [slot for slot, s in zip(slots, sets, strict=True) if not s]
+        path = next(
+            (
+                f"{name}.{kind}.{what}.{variable}"
+                for name, kind, block in self._blocks()
+                for what in ("at_least", "at_most", "factors")
+                if variable in getattr(block, what)
+            ),
+            variable,
+        )
+        if empty:
+            level, spatial = empty[0]
+            low, high = self._limits(level, spatial, d)
+            if spatial:
+                high = min(high, self._room(level, d))
+            near = ", ".join(str(f) for f in divisors(bound))
+            return self._error(
+                f"level '{self.names[level]}': {_KINDS[spatial]} {variable} is limited to {low} … {high}, "
+                f"where {bound} has no divisor", path, f"divisors of {bound}: {near}",
+            )  # fmt: skip
+        limits = ", ".join(
+            f"{self._slot_name(slot)} {s[0] if len(s) == 1 else f'{s[0]} … {s[-1]}'}"
+            for slot, s in reversed(list(zip(slots, sets, strict=True)))
+        )
+        low, high = math.prod(s[0] for s in sets), math.prod(s[-1] for s in sets)
+        reach = (
+            f"the largest factors allowed multiply to {high}" if high < bound
+            else f"the smallest factors allowed multiply to {low}" if low > bound
+            else "no choice of them multiplies to it"
+        )  # fmt: skip
+        return self._error(
+            f"no factors of {variable} that the constraints allow multiply to its bound of {bound}: {reach} ({limits})",
+            path, f"widen the limits of {variable} at one of these places",
+        )  # fmt: skip
+
+    def _check_fanouts(
+        self, slots: tuple[tuple[int, bool], ...], found: tuple[Factorizations, ...], least: Array
+    ) -> None:
+        for s, (level, spatial) in enumerate(slots):
+            if not spatial:
+                continue
+            name = self.names[level]
+            lowest = [int(f.choices[s][0]) for f in found]
+            highest = math.prod(int(f.choices[s][-1]) for f in found)
+            x, y = (int(n) for n in self.lanes[level])
+            may_x, may_y = self.may[level]
+            stated = " ".join(f"{v}={f}" for v, f in zip(self.variables, lowest, strict=True) if f > 1)
+            checks = (
+                ("along X", [f for d, f in enumerate(lowest) if not may_y >> d & 1], x),
+                ("along Y", [f for d, f in enumerate(lowest) if not may_x >> d & 1], y),
+                ("in all", lowest, min(x * y, int(self.most[level]))),
+            )
+            for where, factors, room in checks:
+                if math.prod(factors) > room:
+                    raise self._error(
+                        f"level '{name}': the least spatial factors ({stated}) need {math.prod(factors)} children {where}, "
+                        f"but there are {room}", f"{name}.spatial", "fix smaller spatial factors, or fewer of them",
+                    )  # fmt: skip
+            room = min(x * y, int(self.most[level]), highest)
+            if least[level] > room:
+                raise self._error(
+                    f"level '{name}': at least {least[level]} children are to work, but at most {room} can",
+                    f"{name}.spatial.least_fanout", f"ask for {room} or fewer",
+                )  # fmt: skip
+        for level, name in enumerate(self.names):
+            if (level, True) not in slots and least[level] > 1:
+                raise self._error(
+                    f"level '{name}': at least {least[level]} children are to work, but it has no fan-out below it",
+                    f"{name}.spatial.least_fanout", "leave the limit out",
+                )  # fmt: skip
+
+    def _keeps(self) -> tuple[Array, Array]:
+        L, T = len(self.names), len(self.tensors)
+        fixed, free = np.zeros((L, T), bool), np.zeros((L, T), bool)
+        for i, (name, level) in enumerate(zip(self.names, self.levels, strict=True)):
+            at = self.constraints.at(name)
+            for t, tensor in enumerate(self.tensors):
+                said = [what for what in ("keep", "bypass", "free") if tensor in getattr(at, what)]
+                if len(said) > 1:
+                    places = " and ".join(f"{what}{self._place(f'{name}.{what}')}" for what in said)
+                    raise self._error(
+                        f"level '{name}': '{tensor}' stands under {places}", f"{name}.{said[0]}", "say one of them"
+                    )
+                if level.capacity_words == 0:
+                    if "keep" in said:
+                        raise self._error(
+                            f"level '{name}' is to keep '{tensor}', but it holds 0 words", f"{name}.keep",
+                            "enlarge the level, or bypass the tensor there",
+                        )  # fmt: skip
+                elif said:
+                    fixed[i, t], free[i, t] = said[0] == "keep", said[0] == "free"
+                elif level.keep is not None:
+                    fixed[i, t] = tensor in level.keep
+                elif i == L - 1:
+                    fixed[i, t] = True
+                else:
+                    free[i, t] = True
+        for t, tensor in enumerate(self.tensors):
+            if not (fixed[:, t] | free[:, t]).any():
+                raise self._error(
+                    f"no level may keep '{tensor}'", f"{self.names[-1]}.bypass",
+                    f"keep it at one level at least, for example at '{self.names[-1]}'",
+                )  # fmt: skip
+        return fixed, free
+
+    def _networks(self) -> tuple[Array, Array]:
+        both = []
+        for what in ("multicast", "peer_links"):
+            rows = [
+                [getattr(self.constraints.at(name), what).get(t, getattr(level, what)) for t in self.tensors]
+                for name, level in zip(self.names, self.levels, strict=True)
+            ]
+            both.append(np.array(rows, bool))
+        return both[0], both[1]
+
+
+_KINDS = {False: "temporal", True: "spatial"}
+
+
+def _structured_ratio(workload: Einsum, name: str) -> int:
+    """Points per non-zero of an N:M tensor, rounded up; 1 where zeros have no fixed pattern."""
+    density = workload.tensor(name).density
+    pattern = density.get("pattern") if isinstance(density, dict) else density
+    if not isinstance(pattern, str) or ":" not in pattern:
+        return 1
+    kept, _, of = pattern.partition(":")
+    return -(-int(of) // max(1, int(kept))) if kept.isdigit() and of.isdigit() else 1
