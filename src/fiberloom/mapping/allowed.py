@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.sparse import SafKind
-from fiberloom.errors import Location, SpecError, nearest
+from fiberloom.errors import Location, SpecError
 from fiberloom.mapping.constraints import Constraints, LoopConstraints
 from fiberloom.mapping.factorizations import Array, Factorizations, divisors
 from fiberloom.workload.einsum import Einsum
@@ -68,7 +67,7 @@ class _Reading:
         self.tensors = [t.name for t in workload.tensors]
 
     def read(self) -> Allowed:
-        self._check_names()
+        self.constraints.check(self.workload, self.architecture)
         fan = np.array([self.architecture.fanout(name) for name in self.names], np.int64)
         folds = np.array([[self._fold(level)] for level in range(len(self.names))])
         self.lanes = np.where(fan > 1, fan * folds, fan)
@@ -103,53 +102,6 @@ class _Reading:
         file, _, line = place.rpartition(":")
         return Location(file, int(line)) if file and line.isdigit() else Location(place)
 
-    def _place(self, path: str) -> str:
-        place = self.constraints.where.get(path)
-        return f" ({place})" if place else ""
-
-    def _blocks(self) -> Iterator[tuple[str, str, LoopConstraints]]:
-        for name in self.names:
-            at = self.constraints.at(name)
-            yield name, "temporal", at.temporal
-            yield name, "spatial", at.spatial
-
-    def _check_names(self) -> None:
-        for name in self.constraints.levels:
-            if name not in self.names:
-                raise self._error(f"constraints for unknown level '{name}'", name, nearest(name, self.names))
-        for name, kind, block in self._blocks():
-            lists = {
-                "factors": block.factors, "at_least": block.at_least, "at_most": block.at_most,
-                "remaining": block.remaining, "inner": block.inner, "outer": block.outer,
-                "x": block.x or (), "y": block.y or (),
-            }  # fmt: skip
-            for what, listed in lists.items():
-                for variable in listed:
-                    if variable not in self.variables:
-                        raise self._error(
-                            f"level '{name}': {kind} {what} of unknown variable '{variable}'",
-                            f"{name}.{kind}.{what}.{variable}", nearest(variable, self.variables),
-                        )  # fmt: skip
-            both = [*block.inner, *block.outer]
-            for variable in both:
-                if both.count(variable) > 1:
-                    raise self._error(
-                        f"level '{name}': the {kind} order lists '{variable}' twice", f"{name}.{kind}.inner",
-                        "a variable stands once, in 'inner' or in 'outer'",
-                    )  # fmt: skip
-        for name in self.names:
-            at = self.constraints.at(name)
-            for what, tensors in (
-                ("keep", at.keep), ("bypass", at.bypass), ("free", at.free), ("multicast", at.multicast),
-                ("peer_links", at.peer_links),
-            ):  # fmt: skip
-                for tensor in tensors:
-                    if tensor not in self.tensors:
-                        raise self._error(
-                            f"level '{name}': {what} of unknown tensor '{tensor}'", f"{name}.{what}",
-                            nearest(tensor, self.tensors),
-                        )  # fmt: skip
-
     def _fold(self, level: int) -> int:
         """How many times its fan-out a level's spatial loops may span: N:M zeros that spatial skipping leaves out."""
         fold = 1
@@ -167,13 +119,15 @@ class _Reading:
             bits.append(sum(1 << d for d, v in enumerate(self.variables) if open_ and (listed is None or v in listed)))
         return bits[0], bits[1]
 
+    def _block(self, level: int, spatial: bool) -> LoopConstraints:
+        at = self.constraints.at(self.names[level])
+        return at.spatial if spatial else at.temporal
+
     def _limits(self, level: int, spatial: bool, d: int) -> tuple[int, int]:
-        block = self.constraints.at(self.names[level])
-        loops = block.spatial if spatial else block.temporal
-        variable = self.variables[d]
-        low = loops.at_least.get(variable, 1)
+        """Least and largest factor of a variable at one place, fixed factors aside."""
+        loops, variable = self._block(level, spatial), self.variables[d]
         high = loops.at_most.get(variable, self.workload.shape[variable])
-        return low, high
+        return loops.at_least.get(variable, 1), min(high, self._room(level, d)) if spatial else high
 
     def _room(self, level: int, d: int) -> int:
         """Largest spatial factor of a variable below a level."""
@@ -184,85 +138,42 @@ class _Reading:
         variable = self.variables[d]
         bound = self.workload.shape[variable]
         fixed: dict[tuple[int, bool], int] = {}
-        remaining: list[tuple[int, bool]] = []
+        rest: tuple[int, bool] | None = None
         for level, spatial in itertools.product(range(len(self.names)), (False, True)):
-            name, kind = self.names[level], "spatial" if spatial else "temporal"
-            block = getattr(self.constraints.at(name), kind)
-            path = f"{name}.{kind}.factors.{variable}"
-            low, high = self._limits(level, spatial, d)
-            if low > high:
-                limit = "bound" if variable not in block.at_most else "at_most"
-                raise self._error(
-                    f"level '{name}': {kind} {variable} is at least {low} and at most {high} (its {limit})",
-                    f"{name}.{kind}.at_least.{variable}", f"choose limits from 1 to {bound} with at_least ≤ at_most",
-                )  # fmt: skip
-            if variable in block.remaining:
-                remaining.append((level, spatial))
-            if variable not in block.factors:
-                if spatial and low > self._room(level, d):
-                    raise self._error(
-                        f"level '{name}': spatial {variable} is at least {low}, but {self._why_no_room(level, d)}",
-                        f"{name}.{kind}.at_least.{variable}", f"factors up to {self._room(level, d)} fit",
-                    )  # fmt: skip
-                continue
-            factor = block.factors[variable]
-            if factor < 1:
-                raise self._error(
-                    f"level '{name}': {kind} factor {variable}={factor}", path, "factors are whole numbers from 1"
-                )
-            if variable in block.remaining:
-                raise self._error(
-                    f"level '{name}': {kind} {variable} is fixed to {factor} and is to take what remains", path,
-                    "say one of the two",
-                )  # fmt: skip
-            if not low <= factor <= high:
-                raise self._error(
-                    f"level '{name}': {kind} {variable} is fixed to {factor}, outside its limits {low} to {high}", path,
-                    "change the factor or the limits",
-                )  # fmt: skip
-            if spatial and factor > self._room(level, d):
-                raise self._error(
-                    f"level '{name}': spatial {variable} is fixed to {factor}, but {self._why_no_room(level, d)}", path,
-                    f"factors up to {self._room(level, d)} fit",
-                )  # fmt: skip
-            fixed[level, spatial] = factor
-        product = math.prod(fixed.values())
-        if bound % product:
-            raise self._not_dividing(variable, bound, product, fixed)
-        if len(remaining) > 1:
-            where = " and ".join(self._slot_name(slot) for slot in remaining)
-            raise self._error(
-                f"'{variable}' takes what remains at {where}",
-                f"{self.names[remaining[1][0]]}.{_KINDS[remaining[1][1]]}.remaining",
-                "what remains of a bound goes to one place",
-            )  # fmt: skip
-        if remaining:
-            fixed[remaining[0]] = bound // product
-            level, spatial = remaining[0]
-            room = self._room(level, d) if spatial else bound
-            low, high = self._limits(level, spatial, d)
-            if not low <= bound // product <= min(room, high):
-                raise self._error(
-                    f"level '{self.names[level]}': {_KINDS[spatial]} {variable} takes what remains of {bound}, which is "
-                    f"{bound // product}" + (f", but {self._why_no_room(level, d)}" if bound // product > room else
-                    f", outside its limits {low} to {high}"), f"{self.names[level]}.{_KINDS[spatial]}.remaining",
-                    f"fix other factors of {variable} so that at most {min(room, high)} remains",
-                )  # fmt: skip
-        sets = []
+            block = self._block(level, spatial)
+            if variable in block.remaining and bound > 1:
+                rest = (level, spatial)
+            elif variable in block.factors:
+                fixed[level, spatial] = block.factors[variable]
+        if rest is not None:
+            fixed[rest] = bound // math.prod(fixed.values())
+            self._check_rest(d, rest, fixed[rest])
+        sets: list[tuple[int, ...]] = []
         for level, spatial in slots:
             low, high = self._limits(level, spatial, d)
             if (level, spatial) in fixed:
-                sets.append((fixed[level, spatial],))
-                continue
-            if spatial:
-                high = min(high, self._room(level, d))
-            if remaining:
-                high = 1
+                low = high = fixed[level, spatial]
+            elif rest is not None:
+                low = high = 1
             sets.append(tuple(int(f) for f in divisors(bound) if low <= f <= high))
         found = Factorizations(bound, sets)
         if not found.count:
             raise self._no_completion(variable, bound, d, slots, sets)
         return found
+
+    def _check_rest(self, d: int, slot: tuple[int, bool], factor: int) -> None:
+        level, spatial = slot
+        low, high = self._limits(level, spatial, d)
+        if low <= factor <= high:
+            return
+        room = self._room(level, d) if spatial else high
+        variable, name = self.variables[d], self.names[level]
+        raise self._error(
+            f"level '{name}': {_KINDS[spatial]} {variable} takes what remains of {self.workload.shape[variable]}, which is "
+            f"{factor}, but " + (self._why_no_room(level, d) if factor > room else f"its limits are {low} to {high}"),
+            f"{name}.{_KINDS[spatial]}.remaining",
+            f"fix other factors of {variable} so that {low} to {high} remains",
+        )
 
     def _why_no_room(self, level: int, d: int) -> str:
         name = self.names[level]
@@ -278,42 +189,28 @@ class _Reading:
     def _slot_name(self, slot: tuple[int, bool]) -> str:
         return f"'{self.names[slot[0]]}' {_KINDS[slot[1]]}"
 
-    def _not_dividing(self, variable: str, bound: int, product: int, fixed: dict[tuple[int, bool], int]) -> SpecError:
-        stated = [(slot, factor) for slot, factor in sorted(fixed.items(), reverse=True) if factor > 1]
-        shown = " x ".join(str(f) for _, f in stated)
-        total = f"{shown} = {product}" if len(stated) > 1 else shown
-        paths = [f"{self.names[level]}.{_KINDS[spatial]}.factors.{variable}" for (level, spatial), _ in stated]
-        at = ", ".join(
-            f"{f} at {self._slot_name(slot)}{self._place(path)}" for (slot, f), path in zip(stated, paths, strict=True)
-        )
-        return self._error(
-            f"the constraints fix {variable} to {total} ({at}), but its bound is {bound}", paths[0],
-            f"the product of the fixed factors must divide {bound}; the largest divisor it can be is "
-            f"{math.gcd(product, bound)}",
-        )  # fmt: skip
-
     def _no_completion(
         self, variable: str, bound: int, d: int, slots: tuple[tuple[int, bool], ...], sets: list[tuple[int, ...]]
     ) -> SpecError:
-        empty = [slot for slot, s in zip(slots, sets, strict=True) if not s]
         path = next(
             (
-                f"{name}.{kind}.{what}.{variable}"
-                for name, kind, block in self._blocks()
+                f"{self.names[level]}.{_KINDS[spatial]}.{what}.{variable}"
+                for level, spatial in slots
                 for what in ("at_least", "at_most", "factors")
-                if variable in getattr(block, what)
+                if variable in getattr(self._block(level, spatial), what)
             ),
             variable,
         )
+        empty = [slot for slot, s in zip(slots, sets, strict=True) if not s]
         if empty:
             level, spatial = empty[0]
             low, high = self._limits(level, spatial, d)
-            if spatial:
-                high = min(high, self._room(level, d))
-            near = ", ".join(str(f) for f in divisors(bound))
+            stated = self._block(level, spatial).factors.get(variable)
+            asked = f"is fixed to {stated}" if stated else f"is at least {low}"
+            room = self._why_no_room(level, d) if spatial else f"at most {high}"
             return self._error(
-                f"level '{self.names[level]}': {_KINDS[spatial]} {variable} is limited to {low} … {high}, "
-                f"where {bound} has no divisor", path, f"divisors of {bound}: {near}",
+                f"level '{self.names[level]}': {_KINDS[spatial]} {variable} {asked}, but {room}", path,
+                f"divisors of {bound}: " + ", ".join(str(f) for f in divisors(bound)),
             )  # fmt: skip
         limits = ", ".join(
             f"{self._slot_name(slot)} {s[0] if len(s) == 1 else f'{s[0]} … {s[-1]}'}"
@@ -359,12 +256,6 @@ class _Reading:
                     f"level '{name}': at least {least[level]} children are to work, but at most {room} can",
                     f"{name}.spatial.least_fanout", f"ask for {room} or fewer",
                 )  # fmt: skip
-        for level, name in enumerate(self.names):
-            if (level, True) not in slots and least[level] > 1:
-                raise self._error(
-                    f"level '{name}': at least {least[level]} children are to work, but it has no fan-out below it",
-                    f"{name}.spatial.least_fanout", "leave the limit out",
-                )  # fmt: skip
 
     def _keeps(self) -> tuple[Array, Array]:
         L, T = len(self.names), len(self.tensors)
@@ -373,11 +264,6 @@ class _Reading:
             at = self.constraints.at(name)
             for t, tensor in enumerate(self.tensors):
                 said = [what for what in ("keep", "bypass", "free") if tensor in getattr(at, what)]
-                if len(said) > 1:
-                    places = " and ".join(f"{what}{self._place(f'{name}.{what}')}" for what in said)
-                    raise self._error(
-                        f"level '{name}': '{tensor}' stands under {places}", f"{name}.{said[0]}", "say one of them"
-                    )
                 if level.capacity_words == 0:
                     if "keep" in said:
                         raise self._error(

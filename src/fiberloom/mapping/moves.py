@@ -68,7 +68,7 @@ def _move_prime(
 ) -> None:  # fmt: skip
     """Move a random prime of variable `d` from one of `sources` to one of `targets` (slots); redraw where none can move."""
     found = space.factorizations[d]
-    factors = space.factors(packed, d)[rows]
+    factors = space.factors(packed, d, rows)
     n, S = factors.shape
     prime = found.primes[rng.integers(0, len(found.primes), n)][:, None]
     slots = np.arange(S)

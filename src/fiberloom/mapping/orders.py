@@ -76,6 +76,7 @@ class LevelOrders:
     views: tuple[View, ...]
     fixed: tuple[int, ...] | None = None
     classed: Array | None = field(init=False, compare=False, repr=False)
+    _leaders: dict[int, Array] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classed", _representatives(self))
@@ -130,19 +131,31 @@ class LevelOrders:
         Returns:
             ``(n,)`` int64; −1 where there is none (the order breaks a constraint).
         """
-        found = np.full(len(orders), -1, np.int64)
         if self.classed is None:
-            packed = self._packed(orders, active)
-            found = self.rank(packed)
-            return np.where(self.obeys(orders, active), found, -1)
-        for mask in np.unique(active):
-            rows = np.flatnonzero(active == mask)
+            return np.where(self.obeys(orders, active), self.rank(self._packed(orders, active)), -1)
+        masks, which = np.unique(active, return_inverse=True)
+        found = self.rank(orders)
+        if len(masks):
+            table = np.stack([self._leading(int(mask)) for mask in masks])
+            found = np.where(found >= 0, table[which.reshape(-1), found], -1)
+        rows = np.flatnonzero((found < 0) & self.obeys(orders, active))
+        for mask in np.unique(active[rows]):
+            some = rows[active[rows] == mask]
             known = signatures(_present(self.classed, int(mask)), self.views)
-            asked = signatures(_present(orders[rows], int(mask)), self.views)
+            asked = signatures(_present(orders[some], int(mask)), self.views)
             _, first, group = np.unique(np.concatenate([known, asked]), axis=0, return_index=True, return_inverse=True)
             match = first[group.reshape(-1)[len(known) :]]
-            found[rows] = np.where(match < len(known), match, -1)
-        return np.where(self.obeys(orders, active), found, -1)
+            found[some] = np.where(match < len(known), match, -1)
+        return found
+
+    def _leading(self, mask: int) -> Array:
+        """Per order, the first one that is equivalent to it when only the loops of `mask` exist."""
+        assert self.classed is not None
+        if mask not in self._leaders:
+            known = signatures(_present(self.classed, mask), self.views)
+            _, first, group = np.unique(known, axis=0, return_index=True, return_inverse=True)
+            self._leaders[mask] = first[group.reshape(-1)]
+        return self._leaders[mask]
 
     def _packed(self, orders: Array, active: Array) -> Array:
         """The loops that exist in their order, the others of each group after them in index order."""

@@ -56,11 +56,12 @@ def _checks(space: MapSpace, packed: PackedMappings, coupled: bool) -> Iterator[
         yield from _order_and_axis_checks(space, packed, level)
         yield from _keep_checks(space, packed, level)
     if coupled:
-        occupied = space.occupied(packed)
-        for level in range(len(space.level_names)):
-            yield from _fanout_checks(space, occupied, level)
+        for level, spatial in space.slots:
+            if spatial:
+                yield from _fanout_checks(space, space.occupied(packed, level), level)
         for t in range(len(space.tensors)):
-            yield ~packed.keep[:, :, t].any(axis=1), _said("keeper", None, space.tensors[t], _no_keeper(space, t))
+            lost = np.asarray(~packed.keep[:, :, t].any(axis=1))
+            yield lost, _said("keeper", None, space.tensors[t], _no_keeper(space, t))
 
 
 def _said(
@@ -79,7 +80,7 @@ def _factor_checks(space: MapSpace, packed: PackedMappings, d: int) -> Iterator[
         def factor_problem(i: int, s: int = s, name: str = name, kind: str = kind, choices: Array = choices) -> str:
             return f"'{name}' {kind} {variable}={factors[i, s]}; allowed are {_listed(choices)}"
 
-        yield ~found.is_choice(s, factors[:, s]), _said("factor", name, variable, factor_problem)
+        yield np.asarray(~found.is_choice(s, factors[:, s])), _said("factor", name, variable, factor_problem)
     for level, name in enumerate(space.level_names):
         if (level, True) not in space.slots:
 
@@ -133,17 +134,15 @@ def _keep_checks(space: MapSpace, packed: PackedMappings, level: int) -> Iterato
 
 
 def _fanout_checks(space: MapSpace, occupied: Array, level: int) -> Iterator[_Check]:
-    if (level, True) not in space.slots:
-        return
     name = space.level_names[level]
     for axis, word in enumerate("XY"):
         room = int(space.lanes[level, axis])
 
         def over(i: int, axis: int = axis, word: str = word, room: int = room) -> str:
-            return f"the spatial loops below '{name}' need {occupied[i, level, axis]} children along {word}; there are {room}"
+            return f"the spatial loops below '{name}' need {occupied[i, axis]} children along {word}; there are {room}"
 
-        yield occupied[:, level, axis] > room, _said("fanout", name, None, over)
-    working = occupied[:, level].prod(axis=1)
+        yield occupied[:, axis] > room, _said("fanout", name, None, over)
+    working = occupied.prod(axis=1)
     most, least = int(space.most[level]), int(space.least[level])
 
     def outside(i: int) -> str:
@@ -207,21 +206,25 @@ def give_keepers(space: MapSpace, packed: PackedMappings) -> None:
 def _fit_fanouts(space: MapSpace, packed: PackedMappings) -> None:
     for level, spatial in space.slots:
         if spatial:
-            for axis in (0, 1):
-                _flip_off(space, packed, level, axis)
-            for axis in (0, 1, None):
-                _hand_out(space, packed, level, axis)
+            for along in (0, 1):
+                _flip_off(space, packed, level, along)
+            for limited in (0, 1, None):
+                _hand_out(space, packed, level, limited)
 
 
 def _flip_off(space: MapSpace, packed: PackedMappings, level: int, axis: int) -> None:
     """Move spatial loops to the other axis where they are too many along this one and fit there."""
+    occupied = space.occupied(packed, level)
+    rows = np.flatnonzero(occupied[:, axis] > space.lanes[level, axis])
+    occupied = occupied[rows]
     for d in np.flatnonzero(space.open_axis[level]):
-        occupied = space.occupied(packed)[:, level]
-        factor = packed.spatial[:, level, d]
-        here = packed.on_x[:, level] >> d & 1 == 1 - axis
-        flip = here & (factor > 1) & (occupied[:, axis] > space.lanes[level, axis])
+        factor = packed.spatial[rows, level, d]
+        flip = (packed.on_x[rows, level] >> d & 1 == 1 - axis) & (factor > 1)
+        flip &= occupied[:, axis] > space.lanes[level, axis]
         flip &= occupied[:, 1 - axis] * factor <= space.lanes[level, 1 - axis]
-        packed.on_x[flip, level] ^= 1 << int(d)
+        packed.on_x[rows[flip], level] ^= 1 << int(d)
+        occupied[flip, axis] //= factor[flip]
+        occupied[flip, 1 - axis] *= factor[flip]
 
 
 def _hand_out(space: MapSpace, packed: PackedMappings, level: int, axis: int | None) -> None:
@@ -229,19 +232,20 @@ def _hand_out(space: MapSpace, packed: PackedMappings, level: int, axis: int | N
     room = int(space.lanes[level, axis] if axis is not None else space.most[level])
     D = len(space.variables)
     tried = np.zeros((len(packed), D), np.int64)
+    lowest = np.array([int(c[0]) for c in space.spatial_choices[level]])
+    rows = np.arange(len(packed))
     for _ in range(4 * D):
-        occupied = space.occupied(packed)[:, level]
+        occupied = space.occupied(packed, level, rows)
         needed = occupied[:, axis] if axis is not None else occupied.prod(axis=1)
-        rows = np.flatnonzero(needed > room)
+        rows, needed = rows[needed > room], needed[needed > room]
         if not len(rows):
             return
         factors = packed.spatial[rows, level]
         along = packed.on_x[rows, level, None] >> np.arange(D) & 1
         mine = factors > 1 if axis is None else (factors > 1) & (along == 1 - axis)
-        lowest = np.array([int(c[0]) for c in space.spatial_choices[level]])
         # the smallest loop that makes room alone, else the largest; those tried before come last
-        wanted = np.maximum(room * factors // needed[rows, None], 1)
-        enough = mine & (wanted >= lowest) & (needed[rows, None] // factors * wanted <= room)
+        wanted = np.maximum(room * factors // needed[:, None], 1)
+        enough = mine & (wanted >= lowest) & (needed[:, None] // factors * wanted <= room)
         cost = np.where(enough, factors / wanted, 1e9 / factors) + 1e12 * tried[rows]
         cost = np.where(mine & (factors > lowest), cost, np.inf)
         chosen = cost.argmin(axis=1)
@@ -257,7 +261,7 @@ def _hand_out(space: MapSpace, packed: PackedMappings, level: int, axis: int | N
 def _cap(space: MapSpace, packed: PackedMappings, level: int, d: int, rows: Array, most: Array) -> None:
     """Bring variable `d`'s spatial factor at a level down to `most` per row; the rest goes to temporal loops."""
     found = space.factorizations[d]
-    factors = space.factors(packed, d)[rows]
+    factors = space.factors(packed, d, rows)
     own = space.slots.index((level, True))
     temporal = [s for s, (_, spatial) in enumerate(space.slots) if not spatial]
     same = space.slots.index((level, False))
@@ -293,8 +297,8 @@ def _raise_utilization(space: MapSpace, packed: PackedMappings) -> None:
     for level in np.flatnonzero(space.least > 1):
         own = space.slots.index((int(level), True))
         for _ in range(64):
-            before = space.occupied(packed)[:, level]
-            rows = np.flatnonzero(before.prod(axis=1) < space.least[level])
+            working = space.occupied(packed, int(level)).prod(axis=1)
+            rows = np.flatnonzero(working < space.least[level])
             if not len(rows) or not _grow_once(space, packed, int(level), own, rows):
                 break
 
@@ -309,8 +313,8 @@ def _grow_once(space: MapSpace, packed: PackedMappings, level: int, own: int, ro
             for axis in (0, 1):
                 if not (space.may_x, space.may_y)[axis][level] >> d & 1:
                     continue
-                factors = space.factors(packed, d)[rows]
-                occupied = space.occupied(packed)[rows, level]
+                factors = space.factors(packed, d, rows)
+                occupied = space.occupied(packed, level, rows)
                 bit = 1 << d
                 now = np.where(packed.on_x[rows, level] & bit, 0, 1)
                 # a loop that changes axis leaves its old one

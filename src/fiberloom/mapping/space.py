@@ -262,9 +262,10 @@ class MapSpace:
 
     # Parts of packed mappings
 
-    def factors(self, packed: PackedMappings, d: int) -> Array:
-        """``(n, slots)`` factors of variable `d` in the order of `slots`."""
-        parts = [(packed.spatial if spatial else packed.temporal)[:, level, d] for level, spatial in self.slots]
+    def factors(self, packed: PackedMappings, d: int, rows: Array | None = None) -> Array:
+        """``(n, slots)`` factors of variable `d`, in the order of `slots`, of (some rows of) a batch."""
+        at = slice(None) if rows is None else rows
+        parts = [(packed.spatial if spatial else packed.temporal)[at, level, d] for level, spatial in self.slots]
         return np.stack(parts, axis=1)
 
     def set_factors(self, packed: PackedMappings, d: int, factors: Array, rows: Array | None = None) -> None:
@@ -277,11 +278,16 @@ class MapSpace:
         """``(n,)`` bit sets of the variables with a temporal loop at a level."""
         return np.asarray(((packed.temporal[:, level] > 1) << np.arange(len(self.variables))).sum(axis=1))
 
-    def occupied(self, packed: PackedMappings) -> Array:
-        """``(n, L, 2)`` children along X and Y that the spatial loops span."""
-        along_x = packed.on_x[:, :, None] >> np.arange(len(self.variables)) & 1 != 0
-        x = np.where(along_x, packed.spatial, 1).prod(axis=2)
-        return np.stack([x, packed.spatial.prod(axis=2) // np.maximum(x, 1)], axis=2)
+    def occupied(self, packed: PackedMappings, level: int, rows: Array | None = None) -> Array:
+        """``(n, 2)`` children along X and Y that the spatial loops of a level span, of (some rows of) a batch."""
+        at = slice(None) if rows is None else rows
+        spatial, on_x = packed.spatial[at, level], packed.on_x[at, level]
+        out = np.ones((len(on_x), 2), np.int64)
+        for d in np.flatnonzero(self.spreads[level]):
+            along_x = on_x >> d & 1 != 0
+            out[:, 0] *= np.where(along_x, spatial[:, d], 1)
+            out[:, 1] *= np.where(along_x, 1, spatial[:, d])
+        return out
 
     # Belonging
 
@@ -319,9 +325,9 @@ class MapSpace:
             active = self.active(packed, level)
             orders = packed.temporal_order[:, level]
             found = classes.equivalent(orders, active)
-            out.temporal_order[:, level] = np.where(
-                (found >= 0)[:, None], classes.unrank(np.maximum(found, 0)), _unit_loops_outside(orders, active)
-            )
+            out.temporal_order[:, level] = classes.unrank(np.maximum(found, 0))
+            rest = np.flatnonzero(found < 0)
+            out.temporal_order[rest, level] = _unit_loops_outside(orders[rest], active[rest])
         spread = ((packed.spatial > 1) << np.arange(len(self.variables))).sum(axis=2)
         out.on_x[:] = packed.on_x & spread | self.default_on_x & ~spread
         out.spatial_order[:] = self.spatial_orders
