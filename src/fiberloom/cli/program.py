@@ -20,6 +20,7 @@ from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
+from fiberloom.cli.map import map_files
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("evaluate")(evaluate)
+app.command("map")(map_files)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")
