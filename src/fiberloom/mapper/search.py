@@ -21,7 +21,6 @@ from fiberloom.errors import SpecError, nearest
 from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapping.space import MapSpace
-from fiberloom.model.compiled import announced, compile_kernel
 from fiberloom.model.evaluate import BatchEvaluator
 from fiberloom.model.lower import Problem
 
@@ -85,8 +84,7 @@ class SearchProblem:
 
     def prepare(self) -> None:
         """Load the compiled kernel (compile it, the first time on a machine), so that no budget pays for it."""
-        with announced():
-            compile_kernel()
+        self._evaluate(self.space.sample(np.random.default_rng(0), 1))
 
     def evaluate(self, packed: PackedMappings) -> Outcome:
         """Judge a batch; every mapping counts as one evaluation, also those that turn out invalid.

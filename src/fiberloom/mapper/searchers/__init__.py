@@ -10,5 +10,11 @@ from typing import Final
 
 SEARCHERS: Final = {
     "random": "random_search:RandomSearch",
+    "random-pruned": "random_pruned:RandomPruned",
+    "linear-pruned": "linear_pruned:LinearPruned",
+    "exhaustive": "exhaustive:Exhaustive",
+    "annealing": "annealing:SimulatedAnnealing",
+    "genetic": "genetic:Genetic",
+    "cma-es": "evolution:CMAES",
 }
 """``module:class`` by the name of the searcher."""
