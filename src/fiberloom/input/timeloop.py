@@ -9,7 +9,7 @@ from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import SpecError, nearest
 from fiberloom.input.expressions import Number
 from fiberloom.input.field import Field
-from fiberloom.input.timeloop_architecture import read_architecture
+from fiberloom.input.timeloop_architecture import TimeloopArchitecture, read_architecture
 from fiberloom.input.timeloop_constraints import SECTIONS as CONSTRAINTS
 from fiberloom.input.timeloop_constraints import read_constraints
 from fiberloom.input.timeloop_mapper import read_objective
@@ -91,7 +91,7 @@ def dialect_of(sections: Mapping[str, Field]) -> TimeloopDialect:
 def read_timeloop(sections: Mapping[str, Field]) -> TimeloopInput:
     """Workload, architecture, mapping, constraints and so on of the top-level sections of one or several files.
 
-    Where a mapping is given, constraints that can't be read are only worth a warning.
+    Where a mapping is given, it is what counts: constraints that can't be read are only worth a warning.
 
     Raises:
         SpecError: with the place of what is wrong.
@@ -109,7 +109,7 @@ def read_timeloop(sections: Mapping[str, Field]) -> TimeloopInput:
     einsum = read_problem(sections["problem"].in_scope(scope), warnings) if "problem" in sections else None
     tables = read_tables(sections.get("ERT"), sections.get("ART"))
     architecture = mapping = None
-    constraints = Constraints()
+    constraints, objective = Constraints(), None
     if "architecture" in sections:
         found = read_architecture(sections["architecture"], tables, warnings, scope)
         architecture = found.architecture
@@ -127,19 +127,24 @@ def read_timeloop(sections: Mapping[str, Field]) -> TimeloopInput:
                 raise sections["mapping"].error("a mapping without a problem", "give the file with 'problem:' too")
             mapping = read_mapping(sections["mapping"], einsum, architecture, found.aliases, warnings)
         if einsum is not None:
-            ignored: list[str] = warnings if mapping is None else []
             try:
-                constraints = read_constraints(
-                    sections, found.constraints, einsum, architecture, found.aliases, ignored
-                )
+                constraints, objective = _steering(sections, found, einsum, warnings if mapping is None else [])
             except SpecError as error:
                 if mapping is None:
                     raise
-                warnings.append(f"{error.where}: the constraints are ignored: {error.problem}")
+                warnings.append(f"{error.where}: what steers a search is ignored: {error.problem}")
     elif "mapping" in sections:
         raise sections["mapping"].error("a mapping without an architecture", "give the file with 'architecture:' too")
-    objective = read_objective(sections.get("mapper"), warnings if mapping is None else [])
     return TimeloopInput(einsum, architecture, mapping, dialect, tuple(warnings), constraints, objective)
+
+
+def _steering(
+    sections: Mapping[str, Field], found: TimeloopArchitecture, einsum: Einsum, warnings: list[str]
+) -> tuple[Constraints, str | None]:
+    """Constraints of the map space, and what a search is to minimise."""
+    constraints = read_constraints(sections, found.constraints, einsum, found.architecture, found.aliases, warnings)
+    constraints.check(einsum, found.architecture)
+    return constraints, read_objective(sections.get("mapper"), warnings)
 
 
 def _variables(section: Field | None) -> dict[str, Number]:

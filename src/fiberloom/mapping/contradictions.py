@@ -49,10 +49,11 @@ class _Check:
         self.levels = [level.name for level in architecture.levels]
 
     def refuse(self, path: str, problem: str, hint: str) -> NoReturn:
-        """Raise at the place of `path`, or of the nearest thing around it."""
+        """Raise at the place of `path`, of something in it, or of the nearest thing around it."""
         place, around = None, path
         while place is None and around:
-            place = self.constraints.where.get(around)
+            inside = (at for key, at in self.constraints.where.items() if key.startswith(f"{around}."))
+            place = self.constraints.where.get(around) or next(inside, None)
             around = around.rpartition(".")[0]
         match = _PLACE.fullmatch(place or "")
         where = Location(match["file"], int(match["line"]), path) if match else Location(place, None, path)
