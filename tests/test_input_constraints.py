@@ -80,6 +80,14 @@ def test_written_constraints_read_back():
     assert "order: [k, m, n]" in dump(spec)
 
 
+def test_the_example_of_the_manual_is_read():
+    manual = (Path(__file__).parents[1] / "docs" / "yaml.md").read_text(encoding="utf-8")
+    example = manual.partition("## constraints")[2].partition("```yaml\n")[2].partition("```")[0]
+    levels = parse("fiberloom: 1\n" + example).constraints.levels
+    assert levels["GlobalBuffer"].temporal.at_most == {"C": 64}
+    assert levels["Registers"].temporal.inner == ("C", "M", "N", "P", "Q", "R", "S")
+
+
 def test_a_specification_without_constraints_writes_none():
     assert "constraints" not in dump(parse(NATIVE))
     assert parse(NATIVE).constraints == Constraints()
