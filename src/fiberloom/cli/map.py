@@ -16,7 +16,7 @@ from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.saving import refuse_unwritable, save
 from fiberloom.cli.search_progress import shown
 from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, Target, read_target
-from fiberloom.errors import SpecError
+from fiberloom.errors import MappingError, SpecError
 
 if TYPE_CHECKING:
     from fiberloom.mapper.certificate import Certificate
@@ -168,25 +168,31 @@ def _value(text: str) -> Any:
 
 
 def _exact(target: Target, seconds: float | None, memory: float, *, front: bool) -> Found:
+    from fiberloom.mapper.emptiness import why_nothing_is_valid
     from fiberloom.mapper.exact import find_optimum
     from fiberloom.report.mapping_search import SearchFacts
 
     search = target.search
-    with shown(EXACT, search.objective) as progress:
-        optimum = find_optimum(
-            search.problem,
-            search.space,
-            search.objective,
-            seconds=seconds,
-            memory_mb=memory,
-            progress=progress,
-            front=front,
-        )
-    costs = tuple((float(pj), float(cycles)) for pj, cycles in optimum.evaluations)
+    try:
+        with shown(EXACT, search.objective) as progress:
+            optimum = find_optimum(
+                search.problem,
+                search.space,
+                search.objective,
+                seconds=seconds,
+                memory_mb=memory,
+                progress=progress,
+                front=front,
+            )
+    except MappingError as error:
+        if error.hint is not None:  # stopped before anything was found
+            raise
+        raise why_nothing_is_valid(search) from None
+    costs = tuple(zip(map(float, optimum.energy_pj), map(float, optimum.cycles), strict=True))
     best = search.objective.best([pj for pj, _ in costs], [cycles for _, cycles in costs]) or 0
     value = float(search.objective.value(*costs[best])) if costs else float("inf")
     statistics = dict(optimum.statistics)
-    stopped = str(statistics.pop("stopped", "proved" if optimum.certificate.status == "optimal" else "seconds"))
+    stopped = str(statistics.pop("stopped", "proved" if optimum.certificate.status == "optimal" else "memory"))
     facts = SearchFacts(
         EXACT, search.objective, value, search.space.size(), optimum.seconds, stopped, statistics=statistics
     )

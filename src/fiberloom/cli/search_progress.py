@@ -9,29 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fiberloom.mapper.objective import Objective
+    from fiberloom.mapper.progress import Progress
 
 
 @contextmanager
 def shown(mapper: str, objective: Objective) -> Iterator[Callable[[Any], None]]:
-    """A listener for the news of a search, shown as one line that disappears in the end.
+    """A listener for the news of a search (of the driver, or of the exact mapper), shown as one line that disappears in the end.
 
     Args:
         mapper: its name.
         objective: what it minimises.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Display
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
+    with Display(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
         task = display.add_task(mapper, total=None)
 
         def listen(news: Any) -> None:
-            share = getattr(news, "share", None)
+            share = None if isinstance(news, dict) else news.share
+            said = _exact(news) if isinstance(news, dict) else _sampled(news)
+            best = news.get("best", math.inf) if isinstance(news, dict) else news.best
+            if math.isfinite(best):
+                said += f", best {objective.name} {best:.6g}"
             display.update(
                 task,
-                description=f"{mapper}: {_sentence(news, objective)}",
+                description=f"{mapper}: {said}",
                 total=1.0 if share is not None else None,
                 completed=share or 0.0,
             )
@@ -39,14 +45,10 @@ def shown(mapper: str, objective: Objective) -> Iterator[Callable[[Any], None]]:
         yield listen
 
 
-def _sentence(news: Any, objective: Objective) -> str:
-    parts = [str(getattr(news, "phase", "searching"))]
-    evaluations = getattr(news, "evaluations", None)
-    if evaluations:
-        parts.append(f"{evaluations:,} tried")
-    best, bound = getattr(news, "best", math.inf), getattr(news, "lower_bound", None)
-    if best is not None and math.isfinite(best):
-        parts.append(f"best {objective.name} {best:.6g}")
-        if bound:
-            parts.append(f"gap {(best - bound) / best:.1%}")
-    return ", ".join(parts)
+def _sampled(news: Progress) -> str:
+    return f"{news.phase}, {news.evaluations:,} tried, {news.valid:,} valid"
+
+
+def _exact(news: dict[str, Any]) -> str:
+    beam = f"beam of {news['beam']:,}" if news.get("beam") else "proof"
+    return f"{beam}, step {news.get('depth', 0) + 1} of {news.get('depths', '?')}, {news.get('labels', 0):,} labels"

@@ -22,6 +22,7 @@ from fiberloom.report.tables import EnergyBars, bullet, heading, level_table, pl
 ENDINGS = {
     "evaluations": "the budget of evaluations is spent",
     "seconds": "the time is up",
+    "time": "the time is up",
     "memory": "the memory limit is reached",
     "interrupted": "interrupted",
     "exhausted": "every mapping was tried",
@@ -81,17 +82,17 @@ def certificate_sentence(certificate: Certificate, value: float) -> str:
         return f"proved optimal: no mapping of the map space has a lower {certificate.objective}"
     over = value / bound - 1 if bound > 0 else math.inf
     if certificate.status == "bound":
-        above = f"at most {over:.2g} %" if over < 0 else _above(over)
-        return f"{above} above the optimum: {lowest}"
+        return f"stopped early, but {_above(over)}: {lowest}"
     if math.isfinite(over):
-        return f"nothing proved by this mapper; by the roofline, {_above(over)} above the optimum: {lowest}"
+        return f"nothing is proved by this mapper; by the roofline it is {_above(over)}: {lowest}"
     return "nothing is proved: the optimum may be anywhere below"
 
 
 def _above(over: float) -> str:
-    if over < 0.0005:
-        return f"at most {over:.1e}"
-    return f"at most {over:.1%}".replace("%", " %") if over < 1 else f"at most {ratio(over)}"
+    if over >= 1:
+        return f"at most {ratio(over + 1)} the optimum" if math.isfinite(over) else "somewhere above the optimum"
+    percent = f"{over:.1%}".replace("%", " %") if over >= 0.0005 else f"{100 * over:.1g} %"
+    return f"at most {percent} above the optimum"
 
 
 def size_text(size: int) -> str:
