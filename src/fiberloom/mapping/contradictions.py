@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"(?:(?P<file>.*):|line )(?P<line>\d+)")
 
+_LARGEST = 10**10  # bounds above it are not factorised here: that would take noticeable time
+
 
 def refuse_contradictions(constraints: Constraints, workload: Einsum, architecture: Architecture) -> None:
     """Raise for the first name that is unknown and the first constraints that no mapping can meet.
@@ -114,7 +116,8 @@ class _Check:
             self.refuse(f"{path}.at_least.{variable}", f"{variable} is at least {least}, but {what}", "lower it")
         factor = loops.factors.get(variable)
         if factor is None:
-            if not any(least <= divisor <= most for divisor in _divisors(bound)):
+            between = least > 1 and most < bound <= _LARGEST
+            if between and not any(least <= divisor <= most for divisor in _divisors(bound)):
                 self.refuse(
                     f"{path}.at_least.{variable}",
                     f"no divisor of {variable}'s bound {bound} is between {least} and {most}",
@@ -122,11 +125,11 @@ class _Check:
                 )
             return
         if bound % factor:
-            divisors = ", ".join(str(d) for d in _divisors(bound)[:16])
+            listed = ", ".join(str(d) for d in _divisors(bound)[:16]) if bound <= _LARGEST else "1, …"
             self.refuse(
                 f"{path}.factors.{variable}",
                 f"{variable}={factor} does not divide the bound {bound}",
-                f"divisors of {bound}: {divisors}",
+                f"divisors of {bound}: {listed}",
             )
         if not least <= factor <= most:
             key = "at_least" if factor < least else "at_most"
