@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fiberloom.cli.algorithms import algorithms
 from fiberloom.cli.convert import import_files
 from fiberloom.cli.cost_models import cost_models
 from fiberloom.cli.demo import demo
@@ -44,6 +45,7 @@ app.command("validate")(validate)
 app.command("schema")(schema)
 app.command("demo")(demo)
 app.command("cost-models")(cost_models)
+app.command("algorithms")(algorithms)
 
 
 def _print_version(wanted: bool) -> None:

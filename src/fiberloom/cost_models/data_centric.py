@@ -48,17 +48,18 @@ class DataCentricModel(CostModel):
     buffers: int = 2
 
     def supports(self, problem: Problem) -> tuple[str, ...]:
-        workload, architecture = problem.workload, problem.architecture
+        workload, architecture, p = problem.workload, problem.architecture, problem.arrays[0]
         reasons = list(unsupported(workload))
-        thin = [t.name for t, model in zip(workload.tensors, problem.densities, strict=True) if model.density < 1]
-        if thin:
-            reasons.append(f"{_listed(thin)} sparse: the model counts dense data only")
-        for level in architecture.levels:
-            packed = [name for name, layout in level.formats.items() if layout.compressed]
-            if packed:
-                reasons.append(f"'{level.name}' compresses {', '.join(packed)}: metadata is not modelled")
-            if level.optimizations:
-                reasons.append(f"'{level.name}' gates or skips ({'; '.join(str(o) for o in level.optimizations)})")
+        for level, name in reversed(list(enumerate(problem.level_names))):
+            described = [tensor for t, tensor in enumerate(problem.tensors) if p["has_metadata"][level, t]]
+            if described:
+                reasons.append(f"'{name}' holds {', '.join(described)} in a sparse format: metadata is not modelled")
+            entries = architecture.level(name).optimizations
+            if entries:
+                reasons.append(f"'{name}' gates or skips ({'; '.join(str(entry) for entry in entries)}): dense only")
+        thin = _sparse_inputs(problem)
+        if thin and (architecture.compute.gating or architecture.compute.skipping):
+            reasons.append(f"'{architecture.compute.name}' gates or skips zeros of {_listed(thin)}: dense only")
         return tuple(reasons)
 
     def directives(self, problem: Problem, mapping: Mapping) -> str:
@@ -334,6 +335,9 @@ def _check_fanouts(loops: Loops) -> None:
 
 def _notes(problem: Problem, loops: Loops, needs: dict[str, float]) -> list[str]:
     notes = []
+    thin = _sparse_inputs(problem)
+    if thin:
+        notes.append(f"zeros of {_listed(thin)} count like other values: nothing in the design sees them")
     if any(loops.peer_links):
         notes.append("links between neighbours are not used: every sub-cluster is sent its words by the level outside")
     for level, name in enumerate(problem.level_names):
@@ -345,6 +349,10 @@ def _notes(problem: Problem, loops: Loops, needs: dict[str, float]) -> list[str]
     return notes
 
 
+def _sparse_inputs(problem: Problem) -> list[str]:
+    models = dict(zip(problem.tensors, problem.densities, strict=True))
+    return [tensor.name for tensor in problem.workload.inputs if models[tensor.name].density < 1]
+
+
 def _listed(names: list[str]) -> str:
-    quoted = [f"'{name}'" for name in names]
-    return f"{quoted[0]} is" if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]} are"
+    return " and ".join(f"'{name}'" for name in names)

@@ -151,15 +151,13 @@ class _Sight:
         return math.prod(self.densities[leader] for leader in self.leaders[tensor])
 
     def assumptions(self, problem: Problem) -> tuple[str, ...]:
-        notes = []
-        inputs = [t.name for t in problem.workload.inputs]
-        if any(self.densities[name] < 1 for name in inputs):
-            share = self.share(problem, in_time=True)
-            notes.append(
-                f"at least {share:.3g} of the computations take a cycle: operands are independent, and only zeros that a "
-                "format, a leader or compute can see are left out"
-            )
-        return tuple(notes)
+        share = self.share(problem, in_time=True)
+        if share == 1:
+            return ()
+        return (
+            f"at least {share:.3g} of the computations take a cycle: operands are independent, and only zeros that a format, "
+            "a leader or compute can see are left out",
+        )
 
 
 def _survives(problem: Problem, follower: str, leaders: frozenset[str]) -> float:

@@ -158,11 +158,14 @@ class Contest:
     declined: tuple[tuple[str, str], ...] = ()
 
 
-def algorithms_report(contests: Sequence[Contest], objective: str) -> Iterator[ConsoleRenderable]:
+def algorithms_report(
+    contests: Sequence[Contest], objective: str, gaps: Sequence[float] = ()
+) -> Iterator[ConsoleRenderable]:
     """Algorithms of every contest with their costs, and who wins by how much and why.
 
     Args:
         objective: one of `OBJECTIVES`: what the mappings were searched for and the winner is judged by.
+        gaps: of mappings that are not proved to be the best.
     """
     table = plain_table()
     table.add_column(" Einsum", overflow="fold")
@@ -199,6 +202,9 @@ def algorithms_report(contests: Sequence[Contest], objective: str) -> Iterator[C
             best = winner(contest.costs, objective)
             text = f"{contest.title} on {contest.design}: {best.algorithm.name}, {why(contest.costs, objective)}"
             yield bullet(text, "")
+    if gaps:
+        text = f"mappings not proved to be the best: {len(gaps)}; the optimum may be up to {max(gaps):.1%} below them"
+        yield bullet(text, "yellow")
     declined = dict.fromkeys(
         f"{c.title} on {c.design}: {name}: {reason}" for c in contests for name, reason in c.declined
     )
@@ -218,11 +224,12 @@ def algorithms_report(contests: Sequence[Contest], objective: str) -> Iterator[C
             yield bullet(line, "dim")
 
 
-def algorithms_dict(contests: Sequence[Contest], objective: str) -> dict[str, Any]:
+def algorithms_dict(contests: Sequence[Contest], objective: str, gaps: Sequence[float] = ()) -> dict[str, Any]:
     """The object of ``fiberloom algorithms --json``."""
     return {
         "version": JSON_VERSION,
         "objective": objective,
+        "unproved_gaps": list(gaps),
         "contests": [
             {
                 "einsum": contest.title,
