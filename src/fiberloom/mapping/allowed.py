@@ -278,7 +278,10 @@ class _Reading:
                     fixed[i, t] = True
                 else:
                     free[i, t] = True
+        outermost = self.constraints.at(self.names[-1])
         for t, tensor in enumerate(self.tensors):
+            if not (fixed[:, t] | free[:, t]).any() and tensor not in outermost.bypass:
+                fixed[-1, t] = self.levels[-1].capacity_words != 0  # whatever the architecture states
             if not (fixed[:, t] | free[:, t]).any():
                 raise self._error(
                     f"no level may keep '{tensor}'", f"{self.names[-1]}.bypass",

@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 TABLE_ROWS = 1 << 17
 """Largest number of factorisations that are kept as a table (a few MB) instead of being walked to one by one."""
+_BREACH = 1e6
+"""Cost of a limit broken in a projection: far beyond any distance, so that limits come first."""
 _CHUNK = 1 << 22
 """Elements of the largest temporary array of a projection (32 MB)."""
 
@@ -195,28 +197,32 @@ class Factorizations:
         """`n` uniform factorisations, ``(n, slots)``."""
         return self.unrank(uniform_below(rng, self.count, n))
 
-    def nearest(self, targets: Array, at_most: Array | None = None) -> tuple[Array, Array]:
+    def nearest(
+        self, targets: Array, at_most: Array | None = None, at_least: Array | None = None
+    ) -> tuple[Array, Array]:
         """The legal factorisation of least total distance ``Σ|log2 f − target|`` to each row of targets.
 
         Args:
             targets: ``(n, slots)`` wanted base-2 logarithms, any real numbers.
-            at_most: ``(n, slots)`` largest factor wanted per slot; a row that can't obey it exceeds it as little as it can.
+            at_most, at_least: ``(n, slots)`` limits of the factors; a row that can't obey them breaks them as little as it can.
 
         Returns:
-            ``(n, slots)`` factors and ``(n,)`` whether `at_most` is obeyed.
+            ``(n, slots)`` factors and ``(n,)`` whether the limits are obeyed.
         """
-        widest = max([1, *(len(f) for f in self._factor)])
-        step = max(1, _CHUNK // widest)
+        most = np.full(targets.shape, self.bound) if at_most is None else at_most
+        least = np.ones(targets.shape, np.int64) if at_least is None else at_least
+        step = max(1, _CHUNK // max([1, *(len(f) for f in self._factor)]))
+        limited = at_most is not None or at_least is not None
         parts = [
-            self._nearest(targets[i : i + step], None if at_most is None else at_most[i : i + step])
+            self._nearest(targets[i : i + step], most[i : i + step], least[i : i + step], limited)
             for i in range(0, max(1, len(targets)), step)
         ]
-        return np.concatenate([p for p, _ in parts]), np.concatenate([ok for _, ok in parts])
+        out = np.concatenate(parts)
+        return out, np.asarray(((out <= most) & (out >= least)).all(axis=1))
 
-    def _nearest(self, targets: Array, at_most: Array | None) -> tuple[Array, Array]:
+    def _nearest(self, targets: Array, most: Array, least: Array, limited: bool) -> Array:
         n, slots = targets.shape
         states = len(self.divisors)
-        penalty = 1e6  # far beyond any distance, so that limits come first
         to_go = np.full((n, states), np.inf)
         to_go[:, 0] = 0.0
         values: list[Array] = []
@@ -224,9 +230,11 @@ class Factorizations:
             start, factor, following = self._start[s], self._factor[s], self._next[s]
             logs = np.log2(factor)
             cost = np.abs(logs[None, :] - targets[:, s, None])
-            if at_most is not None:
-                excess = factor[None, :] > at_most[:, s, None]
-                cost += np.where(excess, penalty * (1.0 + logs[None, :]), 0.0)
+            if limited:
+                over = np.maximum(logs - np.log2(most[:, s, None]), 0) + np.maximum(
+                    np.log2(least[:, s, None]) - logs, 0
+                )
+                cost += _BREACH * ((over > 0) + over)
             cost += to_go[:, following]
             values.append(cost)
             to_go = np.full((n, states), np.inf)
@@ -244,8 +252,7 @@ class Factorizations:
                 out[rows, s] = factor[option]
                 state[rows] = following[option] + states  # marked as done for this slot
             state -= states
-        fits = np.ones(n, bool) if at_most is None else np.asarray((out <= at_most).all(axis=1))
-        return out, fits
+        return out
 
 
 def permutation_rank(permutations: Array) -> Array:

@@ -76,7 +76,7 @@ def _move_prime(
     may_give &= found.is_choice(slots, np.where(may_give, factors // prime, 1))
     may_take = found.is_choice(slots, factors * prime) & np.isin(slots, targets)
     pair = may_give[:, :, None] & may_take[:, None, :] & ~np.eye(S, dtype=bool)
-    weight = np.where(pair, rng.random(pair.shape), 0.0).reshape(n, -1)
+    weight = np.where(pair, rng.random(pair.shape), 0.0).reshape(n, S * S)
     best = weight.argmax(axis=1)
     moved = weight[np.arange(n), best] > 0
     moved &= rng.random(n) >= redraw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -293,14 +294,65 @@ def _cap(space: MapSpace, packed: PackedMappings, level: int, d: int, rows: Arra
 
 
 def _raise_utilization(space: MapSpace, packed: PackedMappings) -> None:
-    """Grow spatial loops, from the temporal loops of the same level or else any, until enough children work."""
-    for level in np.flatnonzero(space.least > 1):
-        own = space.slots.index((int(level), True))
+    """Let enough children work: grow spatial loops from temporal ones, else take over the nearest spread that suffices."""
+    for level in map(int, np.flatnonzero(space.least > 1)):
+        own = space.slots.index((level, True))
+        rows = np.arange(len(packed))
         for _ in range(64):
-            working = space.occupied(packed, int(level)).prod(axis=1)
-            rows = np.flatnonzero(working < space.least[level])
-            if not len(rows) or not _grow_once(space, packed, int(level), own, rows):
+            rows = rows[space.occupied(packed, level, rows).prod(axis=1) < space.least[level]]
+            if not len(rows) or not _grow_once(space, packed, level, own, rows):
                 break
+        if len(rows):
+            _spread_anew(space, packed, level, own, rows)
+
+
+def _spread_anew(space: MapSpace, packed: PackedMappings, level: int, own: int, rows: Array) -> None:
+    factors, on_x = _spreads(space, level)
+    if not len(factors):
+        return
+    logs = np.log2(factors)
+    chosen = np.array([np.abs(logs - now).sum(axis=1).argmin() for now in np.log2(packed.spatial[rows, level])])
+    for d, found in enumerate(space.factorizations):
+        now = space.factors(packed, d, rows)
+        most, least = np.full(now.shape, found.bound, np.int64), np.ones(now.shape, np.int64)
+        most[:, space.slot_spatial] = now[:, space.slot_spatial]
+        most[:, own] = least[:, own] = factors[chosen, d]
+        space.set_factors(packed, d, found.nearest(np.log2(now), most, least)[0], rows)
+    packed.on_x[rows, level] = on_x[chosen]
+
+
+_MOST_SPREADS = 1 << 14
+"""Spreads of a fan-out that are looked through for one that lets enough children work. Own choice."""
+
+
+def _spreads(space: MapSpace, level: int) -> tuple[Array, Array]:
+    """Spatial factors ``(m, D)`` of a level that meet its fan-out and limits, fullest first, and their ``(m,)`` axes."""
+    x, y = (int(n) for n in space.lanes[level])
+    most, least = int(space.most[level]), int(space.least[level])
+    D = len(space.variables)
+    choices = [[int(f) for f in c[::-1]] for c in space.spatial_choices[level]]
+    highest = [math.prod(c[0] for c in choices[d:]) for d in range(D + 1)]
+    found: list[tuple[list[int], int]] = []
+    pending: list[tuple[list[int], int, int, int]] = [([], int(space.default_on_x[level]), 1, 1)]
+    while pending and len(found) < _MOST_SPREADS:
+        factors, bits, along_x, along_y = pending.pop()
+        d = len(factors)
+        if along_x * along_y * highest[d] < least:
+            continue
+        if d == D:
+            found.append((factors, bits))
+            continue
+        for f in reversed(choices[d]):
+            if along_x * along_y * f > most:
+                continue
+            if f == 1:
+                pending.append(([*factors, f], bits, along_x, along_y))
+                continue
+            if space.may_y[level] >> d & 1 and along_y * f <= y:
+                pending.append(([*factors, f], bits & ~(1 << d), along_x, along_y * f))
+            if space.may_x[level] >> d & 1 and along_x * f <= x:
+                pending.append(([*factors, f], bits | 1 << d, along_x * f, along_y))
+    return np.array([f for f, _ in found], np.int64).reshape(-1, D), np.array([b for _, b in found], np.int64)
 
 
 def _grow_once(space: MapSpace, packed: PackedMappings, level: int, own: int, rows: Array) -> bool:

@@ -382,9 +382,10 @@ class MapSpace:
             frozen.may_x = self.may_x & (mapping.on_x[0] | everything & ~(self.may_x & self.may_y))
             frozen.may_y = self.may_y & ~(mapping.on_x[0] & self.may_x)
         if axis == "order":
-            form = self.repair(mapping.take(slice(0, 1)))
+            one = mapping.take(slice(0, 1))
             frozen.level_orders = tuple(
-                classes.at(form.temporal_order[0, level]) for level, classes in enumerate(self.level_orders)
+                classes.at(classes.unrank(self._order_numbers(one, level))[0])
+                for level, classes in enumerate(self.level_orders)
             )
         if axis == "bypass":
             frozen.fixed_keep = mapping.keep[0].copy()

@@ -58,7 +58,7 @@ def _view(workload: Einsum, architecture: Architecture, allowed: Allowed, level:
             allowed.peer_links[at, t] and allowed.fan[at].prod() > 1 and may_keep[at - 1] for at in range(1, level + 1)
         ),
         first=any(
-            levels[at].width_bits is not None or (levels[at].block_words or 1) > 1
+            levels[at].words_per_access * levels[at].word_bits > (tensor.word_bits or levels[at].word_bits)
             for at in reading
             if any(entry <= at for entry in entries)
         ),
