@@ -17,7 +17,7 @@ fiberloom: 1
 workload:
   name: gemm
   einsum: Z[m,n] = A[m,k] * B[k,n]
-  shape: {m: 8, n: 4, k: 8}
+  shape: {m: 8, n: 4, k: 4}
 architecture:
   name: small
   levels:
@@ -27,7 +27,7 @@ architecture:
   compute: {name: MAC, mesh: 2x2}
 mapping:
   - level: DRAM
-    temporal: m=8 n=4 k=8
+    temporal: m=8 n=4 k=4
 """
 
 
@@ -45,7 +45,7 @@ def lowered(text: str = GEMM) -> Problem:
 
 
 def gemm_problem(objective: str = "edp", *, text: str = GEMM) -> SearchProblem:
-    """An 8 x 8 x 8 matrix product on three levels, the buffer free to bypass A: some 3 million points."""
+    """An 8 x 4 x 4 matrix product on three levels with a 2 x 2 array, the buffer free to bypass A: some 200,000 points."""
     problem = lowered(text)
     constraints = Constraints(levels={"Buffer": LevelConstraints(free=("A",))})
     return SearchProblem(problem, MapSpace(problem.workload, problem.architecture, constraints), objective)

@@ -18,7 +18,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Version of the file's layout."""
+
+_APPLICATION: Final = 0x66696265
+"""Application id in the header of the file ("fibe"), by which SQLite files tell whose they are."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -68,14 +71,12 @@ class TrialStore:
         self.path = Path(path)
         try:
             self._database = sqlite3.connect(self.path, isolation_level=None)
+            self._claim()
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.executescript(_TABLES)
         except sqlite3.Error as error:
-            raise SpecError(
-                f"{self.path} can't be used as a trial store: {error}",
-                hint="name a new file, or one that a search wrote",
-            ) from None
+            raise self._refused(str(error)) from None
         found = self._meta().get("format", str(FORMAT))
         if found != str(FORMAT):
             raise SpecError(
@@ -258,10 +259,38 @@ class TrialStore:
     def _batches(self, condition: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         return self._query(f"SELECT * FROM batches {condition}", values)
 
-    def _transaction(self) -> Any:
-        # isolation_level=None leaves transactions to us: one write per batch, on disk or not at all.
-        self._database.execute("BEGIN IMMEDIATE")
-        return self._database
+    def _claim(self) -> None:
+        """Mark an empty file as a trial store; refuse one that another program made, unchanged."""
+        mark = self._database.execute("PRAGMA application_id").fetchone()[0]
+        if mark == _APPLICATION:
+            return
+        if mark or self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            raise self._refused("it is a database of another program")
+        self._database.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+    def _refused(self, reason: str) -> SpecError:
+        return SpecError(
+            f"{self.path} can't be used as a trial store: {reason}",
+            hint="name a new file in an existing folder, or one that a search wrote",
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it in the file, or nothing."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise SpecError(
+                f"trials can't be written to {self.path}: {error}",
+                hint="another search may hold the file, or the disk be full; name another file",
+            ) from None
 
     def _run_links(self, run: int) -> NDArray[Any]:
         blob = self._query("SELECT links FROM runs WHERE run = ?", (run,)).fetchone()["links"]
