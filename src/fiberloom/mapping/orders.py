@@ -274,8 +274,8 @@ def _classes(
     may_be_unit: int,
     views: tuple[View, ...],
 ) -> Array:
-    loops = np.array([(*inner, *m, *outer) for m in itertools.permutations(middle)], np.int64)
-    loops = loops.reshape(-1, len(inner) + len(middle) + len(outer))
+    found = [(*inner, *m, *outer) for m in itertools.permutations(middle)]
+    loops = np.array(found, np.int64).reshape(len(found), len(inner) + len(middle) + len(outer))
     # A loop that constraints put innermost may hide others from a tensor, but only while it exists.
     droppable = [d for d in inner if may_be_unit >> d & 1] if len(middle) > 1 else []
     seen = []
