@@ -336,6 +336,12 @@ def test_limits_that_leave_no_factorisation_are_named_with_their_reach() -> None
     assert "'DRAM' temporal 1 … 3" in str(error.value)
 
 
+def test_a_utilisation_that_no_factors_reach_empties_the_space() -> None:
+    with pytest.raises(SpecError) as error:
+        MapSpace(GEMM, design((5, 1)), spatial("Buffer", least_fanout=5))
+    assert "fit the 5 x 1 fan-out below 'Buffer' with at least 5 working children" in str(error.value)
+
+
 def test_a_tensor_that_no_level_may_keep_empties_the_space() -> None:
     constraints = Constraints(
         levels={"DRAM": LevelConstraints(bypass=("A",)), "Buffer": LevelConstraints(bypass=("A",))}

@@ -13,6 +13,7 @@ from fiberloom.architecture.sparse import SafKind
 from fiberloom.errors import Location, SpecError
 from fiberloom.mapping.constraints import Constraints, LoopConstraints
 from fiberloom.mapping.factorizations import Array, Factorizations, divisors
+from fiberloom.mapping.spreads import spreads
 from fiberloom.workload.einsum import Einsum
 
 
@@ -234,28 +235,24 @@ class _Reading:
             if not spatial:
                 continue
             name = self.names[level]
-            lowest = [int(f.choices[s][0]) for f in found]
-            highest = math.prod(int(f.choices[s][-1]) for f in found)
+            choices = [f.choices[s] for f in found]
+            if least[level] == 1 and all(int(c[0]) == 1 for c in choices):
+                continue
             x, y = (int(n) for n in self.lanes[level])
-            may_x, may_y = self.may[level]
-            stated = " ".join(f"{v}={f}" for v, f in zip(self.variables, lowest, strict=True) if f > 1)
-            checks = (
-                ("along X", [f for d, f in enumerate(lowest) if not may_y >> d & 1], x),
-                ("along Y", [f for d, f in enumerate(lowest) if not may_x >> d & 1], y),
-                ("in all", lowest, min(x * y, int(self.most[level]))),
-            )
-            for where, factors, room in checks:
-                if math.prod(factors) > room:
-                    raise self._error(
-                        f"level '{name}': the least spatial factors ({stated}) need {math.prod(factors)} children {where}, "
-                        f"but there are {room}", f"{name}.spatial", "fix smaller spatial factors, or fewer of them",
-                    )  # fmt: skip
-            room = min(x * y, int(self.most[level]), highest)
-            if least[level] > room:
-                raise self._error(
-                    f"level '{name}': at least {least[level]} children are to work, but at most {room} can",
-                    f"{name}.spatial.least_fanout", f"ask for {room} or fewer",
-                )  # fmt: skip
+            working = (int(least[level]), int(self.most[level]))
+            if len(spreads(choices, (x, y), working, self.may[level], most=1)[0]):
+                continue
+            lowest = math.prod(int(c[0]) for c in choices)
+            stated = " ".join(f"{v}={c[0]}" for v, c in zip(self.variables, choices, strict=True) if c[0] > 1)
+            limits = [f"the {x} x {y} fan-out below '{name}'"]
+            limits += [f"at least {working[0]} working children"] if working[0] > 1 else []
+            limits += [f"at most {working[1]} working children"] if working[1] < _NO_LIMIT else []
+            most = min(x * y, working[1], math.prod(int(c[-1]) for c in choices))
+            raise self._error(
+                f"level '{name}': no spatial factors that the constraints allow fit {' with '.join(limits)}: they multiply to "
+                f"{lowest} at least" + (f" ({stated})" if stated else "") + f", and at most {most} can work",
+                f"{name}.spatial", "fix fewer spatial factors, allow more variables along X or Y, or move the limits",
+            )  # fmt: skip
 
     def _keeps(self) -> tuple[Array, Array]:
         L, T = len(self.names), len(self.tensors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from fiberloom.mapping.factorizations import Array
 from fiberloom.mapping.packed import PackedMappings
+from fiberloom.mapping.spreads import spreads
 
 if TYPE_CHECKING:
     from fiberloom.mapping.space import MapSpace
@@ -178,6 +178,7 @@ def repair(space: MapSpace, packed: PackedMappings) -> PackedMappings:
     out.on_x[:] = (out.on_x & space.may_x & space.may_y) | (space.default_on_x & ~(space.may_x & space.may_y))
     _fit_fanouts(space, out)
     _raise_utilization(space, out)
+    _spread_anew(space, out)
     out.keep[:] = np.where(space.free_keep, out.keep, space.fixed_keep)
     give_keepers(space, out)
     snap_orders(space, out)
@@ -294,7 +295,7 @@ def _cap(space: MapSpace, packed: PackedMappings, level: int, d: int, rows: Arra
 
 
 def _raise_utilization(space: MapSpace, packed: PackedMappings) -> None:
-    """Let enough children work: grow spatial loops from temporal ones, else take over the nearest spread that suffices."""
+    """Grow spatial loops from temporal ones until enough children work."""
     for level in map(int, np.flatnonzero(space.least > 1)):
         own = space.slots.index((level, True))
         rows = np.arange(len(packed))
@@ -302,57 +303,64 @@ def _raise_utilization(space: MapSpace, packed: PackedMappings) -> None:
             rows = rows[space.occupied(packed, level, rows).prod(axis=1) < space.least[level]]
             if not len(rows) or not _grow_once(space, packed, level, own, rows):
                 break
-        if len(rows):
-            _spread_anew(space, packed, level, own, rows)
 
 
-def _spread_anew(space: MapSpace, packed: PackedMappings, level: int, own: int, rows: Array) -> None:
-    factors, on_x = _spreads(space, level)
-    if not len(factors):
-        return
-    logs = np.log2(factors)
-    chosen = np.array([np.abs(logs - now).sum(axis=1).argmin() for now in np.log2(packed.spatial[rows, level])])
+def _spread_anew(space: MapSpace, packed: PackedMappings) -> None:
+    """Where a fan-out still is too full or too empty, take over the nearest of the spreads that fit it."""
+    for own, (level, spatial) in enumerate(space.slots):
+        if not spatial:
+            continue
+        occupied = space.occupied(packed, level)
+        working = occupied.prod(axis=1)
+        rows = np.flatnonzero(
+            (occupied > space.lanes[level]).any(axis=1) | (working > space.most[level]) | (working < space.least[level])
+        )
+        if not len(rows):
+            continue
+        factors, along_x = spreads(
+            space.spatial_choices[level],
+            (int(space.lanes[level, 0]), int(space.lanes[level, 1])),
+            (int(space.least[level]), int(space.most[level])),
+            (int(space.may_x[level]), int(space.may_y[level])),
+        )
+        if not len(factors):
+            continue
+        logs = np.log2(factors)
+        far = np.array([np.abs(logs - now).sum(axis=1) for now in np.log2(packed.spatial[rows, level])])
+        nearest = np.argsort(far, axis=1, kind="stable")[:, :_TRIED_SPREADS]
+        for candidate in range(nearest.shape[1]):
+            if not len(rows):
+                break
+            chosen = nearest[:, candidate]
+            left = ~_take_spread(space, packed, own, rows, factors[chosen], along_x[chosen])
+            rows, nearest = rows[left], nearest[left]
+
+
+_TRIED_SPREADS = 16
+"""Spreads that are tried per mapping before it is left as it is. Own choice."""
+
+
+def _take_spread(
+    space: MapSpace, packed: PackedMappings, own: int, rows: Array, factors: Array, along_x: Array
+) -> Array:
+    """Give rows the spatial factors ``(n, D)`` of slot `own`; returns which of them other fan-outs allow (only they change)."""
+    level = space.slots[own][0]
+    fits = np.ones(len(rows), bool)
+    taken = []
     for d, found in enumerate(space.factorizations):
         now = space.factors(packed, d, rows)
         most, least = np.full(now.shape, found.bound, np.int64), np.ones(now.shape, np.int64)
-        most[:, space.slot_spatial] = now[:, space.slot_spatial]
-        most[:, own] = least[:, own] = factors[chosen, d]
-        space.set_factors(packed, d, found.nearest(np.log2(now), most, least)[0], rows)
-    packed.on_x[rows, level] = on_x[chosen]
-
-
-_MOST_SPREADS = 1 << 14
-"""Spreads of a fan-out that are looked through for one that lets enough children work. Own choice."""
-
-
-def _spreads(space: MapSpace, level: int) -> tuple[Array, Array]:
-    """Spatial factors ``(m, D)`` of a level that meet its fan-out and limits, fullest first, and their ``(m,)`` axes."""
-    x, y = (int(n) for n in space.lanes[level])
-    most, least = int(space.most[level]), int(space.least[level])
-    D = len(space.variables)
-    choices = [[int(f) for f in c[::-1]] for c in space.spatial_choices[level]]
-    highest = [math.prod(c[0] for c in choices[d:]) for d in range(D + 1)]
-    found: list[tuple[list[int], int]] = []
-    pending: list[tuple[list[int], int, int, int]] = [([], int(space.default_on_x[level]), 1, 1)]
-    while pending and len(found) < _MOST_SPREADS:
-        factors, bits, along_x, along_y = pending.pop()
-        d = len(factors)
-        if along_x * along_y * highest[d] < least:
-            continue
-        if d == D:
-            found.append((factors, bits))
-            continue
-        for f in reversed(choices[d]):
-            if along_x * along_y * f > most:
-                continue
-            if f == 1:
-                pending.append(([*factors, f], bits, along_x, along_y))
-                continue
-            if space.may_y[level] >> d & 1 and along_y * f <= y:
-                pending.append(([*factors, f], bits & ~(1 << d), along_x, along_y * f))
-            if space.may_x[level] >> d & 1 and along_x * f <= x:
-                pending.append(([*factors, f], bits | 1 << d, along_x * f, along_y))
-    return np.array([f for f, _ in found], np.int64).reshape(-1, D), np.array([b for _, b in found], np.int64)
+        most[:, space.slot_spatial] = now[:, space.slot_spatial]  # no other fan-out gets worse
+        least[:, space.slot_spatial] = now[:, space.slot_spatial]
+        most[:, own] = least[:, own] = factors[:, d]
+        near, fit = found.nearest(np.log2(now), most, least)
+        taken.append(near)
+        fits &= fit
+    for d, near in enumerate(taken):
+        space.set_factors(packed, d, near[fits], rows[fits])
+    spread = ((factors > 1) << np.arange(len(space.variables))).sum(axis=1)
+    packed.on_x[rows[fits], level] = (along_x | space.default_on_x[level] & ~spread)[fits]
+    return fits
 
 
 def _grow_once(space: MapSpace, packed: PackedMappings, level: int, own: int, rows: Array) -> bool:
