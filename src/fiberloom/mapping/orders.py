@@ -258,6 +258,8 @@ def _present(orders: Array, mask: int) -> Array:
 def _representatives(level: LevelOrders) -> Array | None:
     if level.fixed is not None:
         return np.array([level.fixed], np.int64)
+    if not (level.inner or level.middle or level.outer):
+        return np.array([level.idle], np.int64)
     if len(level.inner) + len(level.middle) + len(level.outer) > MAX_CLASSED:
         return None
     return _classes(
@@ -274,8 +276,7 @@ def _classes(
     may_be_unit: int,
     views: tuple[View, ...],
 ) -> Array:
-    found = [(*inner, *m, *outer) for m in itertools.permutations(middle)]
-    loops = np.array(found, np.int64).reshape(len(found), len(inner) + len(middle) + len(outer))
+    loops = np.array([(*inner, *m, *outer) for m in itertools.permutations(middle)], np.int64)
     # A loop that constraints put innermost may hide others from a tensor, but only while it exists.
     droppable = [d for d in inner if may_be_unit >> d & 1] if len(middle) > 1 else []
     seen = []
