@@ -23,6 +23,7 @@ from fiberloom.cli.evaluate import evaluate
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
 from fiberloom.cli.map import map_files
 from fiberloom.cli.mappers import mappers
+from fiberloom.cli.mapspace import mapspace
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate)
 app.command("map")(map_files)
 app.add_typer(mappers, name="mappers")
+app.command("mapspace")(mapspace)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")
