@@ -13,7 +13,7 @@ from fiberloom.cli.evaluate import Rules
 from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.output import print_all, print_json
-from fiberloom.cli.saving import refuse_unwritable, save
+from fiberloom.cli.saving import refuse_unwritable, save_for_timeloop, save_specification
 from fiberloom.cli.search_progress import shown
 from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, Target, read_target
 from fiberloom.errors import MappingError, SpecError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 EXACT: Final = "exact"
 """The exact mapper's name; the others are `fiberloom.mapper.search.searchers`."""
+
+EXHAUSTIVE: Final = "exhaustive"
+"""The one sampling mapper that proves its answer, if it comes to the end."""
 
 SECONDS: Final = 10.0
 """Budget of a sampling mapper that is given none."""
@@ -109,7 +112,11 @@ def map_files(
         from fiberloom.mapper.emptiness import why_nothing_is_valid
 
         raise why_nothing_is_valid(target.search, tried=found.facts.evaluations)
-    _save(target, found.mappings[found.best], output, timeloop)
+    best = found.mappings[found.best]
+    if output is not None:
+        save_specification(output, target.specification, best)
+    if timeloop is not None:
+        save_for_timeloop(timeloop, target.specification, best)
     _print(target, found, front=front, savings=savings, as_json=json)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -193,6 +200,7 @@ def _exact(target: Target, seconds: float | None, memory: float, *, front: bool)
     value = float(search.objective.value(*costs[best])) if costs else float("inf")
     statistics = dict(optimum.statistics)
     stopped = str(statistics.pop("stopped", "proved" if optimum.certificate.status == "optimal" else "memory"))
+    stopped = "seconds" if stopped == "time" else stopped
     facts = SearchFacts(
         EXACT, search.objective, value, search.space.size(), optimum.seconds, stopped, statistics=statistics
     )
@@ -248,45 +256,14 @@ def _sampled(
     )
     if result.best is None or result.best_outcome is None:
         return Found((), (), 0, None, facts)
-    bound = min(floor(search) or 0.0, result.value)
-    gap = (result.value - bound) / result.value if result.value else 0.0
-    certificate = Certificate("none", bound, gap, search.objective.name)
+    if mapper == EXHAUSTIVE and result.stopped == "exhausted":  # every mapping was judged: that is a proof
+        certificate = Certificate.of(result.value, result.value, search.objective.name)
+    else:
+        bound = min(floor(search) or 0.0, result.value)
+        gap = (result.value - bound) / result.value if result.value else 0.0
+        certificate = Certificate("none", bound, gap, search.objective.name)
     cost = (float(result.best_outcome.energy_pj[0]), float(result.best_outcome.cycles[0]))
     return Found((result.best,), (cost,), 0, certificate, facts)
-
-
-def _save(target: Target, mapping: Mapping, output: Path | None, timeloop: Path | None) -> None:
-    specification = target.specification
-    if output is not None:
-        from fiberloom.input.native_dump import dump
-        from fiberloom.input.specification import Specification
-
-        workload = specification.workload
-        assert workload is not None
-        base, folder = specification.base_directory, output.resolve().parent
-        moved = workload if base is None else _seen_from(workload, base, folder)
-        save(output, dump(Specification(moved, specification.architecture, mapping)))
-    if timeloop is not None:
-        from fiberloom.input.timeloop_dump import mapping_yaml
-
-        assert specification.workload is not None and specification.architecture is not None
-        save(timeloop, mapping_yaml(specification.workload, specification.architecture, mapping))
-
-
-def _seen_from(workload: Any, base: Path, folder: Path) -> Any:
-    """The workload with the files of its densities named from another folder."""
-    import os
-
-    def moved(tensor: Any) -> Any:
-        density = tensor.density
-        if not isinstance(density, dict) or "file" not in density or Path(density["file"]).is_absolute():
-            return tensor
-        file = os.path.relpath(base / density["file"], folder)
-        return tensor.model_copy(update={"density": {**density, "file": file}})
-
-    return workload.model_copy(
-        update={"inputs": tuple(moved(t) for t in workload.inputs), "output": moved(workload.output)}
-    )
 
 
 def _print(target: Target, found: Found, *, front: bool, savings: bool, as_json: bool) -> None:

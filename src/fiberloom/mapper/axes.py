@@ -125,9 +125,7 @@ def summarise(target: SearchProblem, rng: np.random.Generator, samples: int) -> 
     )
 
 
-def sweep(
-    target: SearchProblem, best: PackedMappings, axis: str, rng: np.random.Generator, samples: int
-) -> AxisSweep:
+def sweep(target: SearchProblem, best: PackedMappings, axis: str, rng: np.random.Generator, samples: int) -> AxisSweep:
     """Vary one axis at the mapping `best` (one row): all of its points where there are at most `samples`, else so many samples.
 
     ``tile`` varies temporal factors, ``order`` loop orders, ``bypass`` keeps. ``parallel`` moves factors between the temporal and
@@ -164,18 +162,17 @@ def _spreads(
     radices = [len(inner) for _, _, inner in choices] + [2] * len(axes)
     points = math.prod(radices)
     n = min(points, samples)
-    if points <= samples:
-        digits = list(np.unravel_index(np.arange(n), radices)) if radices else []
-    else:
-        digits = [rng.integers(0, radix, n) for radix in radices]
+    digits: list[Any] = [rng.integers(0, radix, n) for radix in radices]
+    if radices and points <= samples:
+        digits = list(np.unravel_index(np.arange(n), radices))
     packed = best.take(np.zeros(n, np.int64))
     for (level, d, inner), digit in zip(choices, digits, strict=False):
         whole = packed.temporal[:, level, d] * packed.spatial[:, level, d]
         packed.spatial[:, level, d] = np.array(inner)[digit]
         packed.temporal[:, level, d] = whole // packed.spatial[:, level, d]
     for (level, d), digit in zip(axes, digits[len(choices) :], strict=True):
-        bit = 1 << d
-        packed.on_x[:, level] = np.where(digit == 1, packed.on_x[:, level] | bit, packed.on_x[:, level] & ~bit)
+        on_x, bit = packed.on_x[:, level], 1 << d
+        packed.on_x[:, level] = np.where(digit == 1, on_x | bit, on_x & ~bit)
     return points, packed
 
 

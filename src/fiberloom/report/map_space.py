@@ -54,7 +54,9 @@ def map_space_report(
     yield _axes(summary)
     yield heading("What becomes of mappings", f"{summary.samples:,} uniform samples")
     yield _outcomes(summary)
-    yield heading("What the levels leave open", "factors that may occur; variables that are not named have no loop there")
+    yield heading(
+        "What the levels leave open", "factors that may occur; variables that are not named have no loop there"
+    )
     yield _levels(levels)
     if sweeps:
         yield heading("How much each axis matters", found)
@@ -114,7 +116,9 @@ def _levels(levels: Sequence[Mapping[str, Any]]) -> Table:
         spatial = _listed(level["spatial"])
         if math.prod(level["fan_out"]) > 1:
             spatial = f"on {level['fan_out'][0]} x {level['fan_out'][1]}: {spatial or 'none'}"
-        table.add_row(f" {level['level']}", _listed(level["temporal"]) or "–", spatial or "–", f"{level['orders']:,}", kept)
+        table.add_row(
+            f" {level['level']}", _listed(level["temporal"]) or "–", spatial or "–", f"{level['orders']:,}", kept
+        )
     table.caption = Text(" T?: the level may keep or bypass T", style="dim")
     table.caption_justify = "left"
     return table

@@ -22,7 +22,6 @@ from fiberloom.report.tables import EnergyBars, bullet, heading, level_table, pl
 ENDINGS = {
     "evaluations": "the budget of evaluations is spent",
     "seconds": "the time is up",
-    "time": "the time is up",
     "memory": "the memory limit is reached",
     "interrupted": "interrupted",
     "exhausted": "every mapping was tried",
