@@ -167,9 +167,9 @@ def _spreads(
         digits = list(np.unravel_index(np.arange(n), radices))
     packed = best.take(np.zeros(n, np.int64))
     for (level, d, inner), digit in zip(choices, digits, strict=False):
-        whole = packed.temporal[:, level, d] * packed.spatial[:, level, d]
+        together = packed.temporal[:, level, d] * packed.spatial[:, level, d]
         packed.spatial[:, level, d] = np.array(inner)[digit]
-        packed.temporal[:, level, d] = whole // packed.spatial[:, level, d]
+        packed.temporal[:, level, d] = together // packed.spatial[:, level, d]
     for (level, d), digit in zip(axes, digits[len(choices) :], strict=True):
         on_x, bit = packed.on_x[:, level], 1 << d
         packed.on_x[:, level] = np.where(digit == 1, on_x | bit, on_x & ~bit)
