@@ -1,10 +1,13 @@
 """``fiberloom map`` and ``fiberloom mapspace``: what they find, prove, print and save, and what they refuse."""
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -365,3 +368,22 @@ def test_ablation_never_finds_less_than_the_proved_optimum(free, answer):
 def test_mapspace_refuses_what_is_no_number_of_samples(free, failing):
     assert "samples" in failing("mapspace", free, "--samples", "0")[1]
     assert "positive" in failing("mapspace", free, "--ablation", "--time", "0")[1]
+
+
+def test_the_how_to_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    ran = dict.fromkeys(("yaml", "bash", "python", "text"), 0)
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        ran[language] += 1
+        if language == "yaml":
+            Path(text.partition("\n")[0].removeprefix("# file: ")).write_text(text, encoding="utf-8")
+        elif language == "python":
+            exec(compile(text, "mapping.md", "exec"), {})
+        elif language == "bash":
+            for line in text.splitlines():
+                program, *arguments = shlex.split(line)
+                assert program == "fiberloom"
+                assert run(arguments) == 0, (line, capsys.readouterr().err)
+    assert min(ran.values()) >= 1
+    assert (tmp_path / "compared" / "curves.svg").stat().st_size > 1000
