@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,10 +26,10 @@ class Certificate:
 
     @staticmethod
     def of(found: float, lower_bound: float, objective: str) -> Certificate:
-        """The certificate of an answer with value `found` where nothing can be below `lower_bound`."""
+        """Of an answer with value `found` (infinite when there is none) where nothing can be below `lower_bound`."""
         bound = max(0.0, min(lower_bound, found))
-        gap = (found - bound) / found if found > 0 else 0.0
-        status = "optimal" if bound == found else "bound" if bound > 0 else "none"
+        gap = 1.0 if found == math.inf else (found - bound) / found if found > 0 else 0.0
+        status = "optimal" if bound == found < math.inf else "bound" if bound > 0 else "none"
         return Certificate(status, bound, gap, objective)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
 from fiberloom.mapper.progress import Progress, Reporter
-from fiberloom.mapper.search import Outcome, Searcher, SearchProblem
+from fiberloom.mapper.search import Outcome, Searcher, SearchProblem, same_mappings
 from fiberloom.mapping.nest import Mapping
-from fiberloom.mapping.packed import ROWS, PackedMappings, unpack
+from fiberloom.mapping.packed import PackedMappings, unpack
 
 if TYPE_CHECKING:
     from fiberloom.mapper.trials import TrialStore
@@ -204,11 +204,13 @@ class _Run:
     def replay(self, packed: PackedMappings, outcome: Outcome, spent: float) -> None:
         """A stored batch, told as if it had just been judged; the searcher is asked first, so that it stays in step."""
         asked = self.searcher.ask(len(packed))
-        self.replayed_exactly &= asked is not None and _same(asked, packed)
+        self.replayed_exactly &= asked is not None and same_mappings(asked, packed)
         self.seconds = spent
         self.record(packed, outcome)
         self.replayed += len(packed)
-        self.searcher.tell(packed, outcome)
+        if asked is not None:  # a searcher out of step may ask for fewer; it is told no more than it asked
+            room = slice(0, len(asked))
+            self.searcher.tell(packed.take(room), outcome.take(room))
 
     def record(self, packed: PackedMappings, outcome: Outcome) -> None:
         """Count a batch, and keep its best mapping if it beats the incumbent."""
@@ -277,7 +279,3 @@ class _Run:
             replayed=self.replayed,
             replayed_exactly=self.replayed_exactly,
         )
-
-
-def _same(a: PackedMappings, b: PackedMappings) -> bool:
-    return len(a) == len(b) and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ROWS)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError, nearest
 from fiberloom.mapper.objective import Objective, parse_objective
-from fiberloom.mapping.packed import PackedMappings
+from fiberloom.mapping.packed import ROWS, PackedMappings
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.evaluate import BatchEvaluator
 from fiberloom.model.lower import Problem
@@ -159,6 +159,11 @@ class Searcher(ABC):
         return {name: getattr(self, name) for name in self.defaults()}
 
 
+def same_mappings(a: PackedMappings, b: PackedMappings) -> bool:
+    """Whether two batches hold the same mappings, gene for gene."""
+    return len(a) == len(b) and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ROWS)
+
+
 class GenerationalSearcher(Searcher):
     """A searcher that thinks in generations of its own size; however `ask` cuts them, its trials are the same.
 
@@ -176,7 +181,10 @@ class GenerationalSearcher(Searcher):
         """The next generation, or None when there is nothing more to propose."""
 
     def learn(self, packed: PackedMappings, outcome: Outcome) -> None:
-        """What became of a whole generation, in the order proposed."""
+        """What became of a whole generation, in the order proposed.
+
+        The mappings are those proposed, except after `run` resumed a run that this searcher can't repeat.
+        """
 
     def ask(self, n: int) -> PackedMappings | None:
         """The next mappings of the generation; proposes a new one when all are told."""

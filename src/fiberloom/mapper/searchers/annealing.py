@@ -78,6 +78,8 @@ class SimulatedAnnealing(GenerationalSearcher):
         row = int(np.argmin(values))
         if values[row] < self._best_value:
             self._best, self._best_value = packed.take([row]), float(values[row])
+        if len(packed) != self.chains * (self.draws if self._now is None else 1):
+            return  # not what was proposed: a resumed run that can't be repeated
         if self._now is None:
             start = np.argmin(values.reshape(self.chains, self.draws), axis=1) + self.draws * np.arange(self.chains)
             self._now, self._value = packed.take(start), values[start]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import MissingExtraError
-from fiberloom.mapper.search import GenerationalSearcher, Outcome, SearchProblem
+from fiberloom.mapper.search import GenerationalSearcher, Outcome, SearchProblem, same_mappings
 from fiberloom.mapping.packed import PackedMappings
 
 Floats = NDArray[np.float64]
@@ -25,9 +25,9 @@ class CMAES(GenerationalSearcher):
     """A Gaussian over mappings as vectors, whose mean and covariance follow the better half of every generation.
 
     Coordinates are those of `MapSpace.vector` scaled to 0..1; a sample becomes the nearest mapping, repaired, and the Gaussian
-    learns from the sample (Hansen & Ostermeier 2001; bounds by resampling). Fitness is the logarithm of the
-    objective; only its ranking counts. When the Gaussian has collapsed, it restarts with a population twice as large
-    (IPOP, Auger & Hansen, CEC'05).
+    learns from the sample (Hansen & Ostermeier 2001; samples beyond the bounds are drawn once more, then clipped).
+    Fitness is the logarithm of the objective; only its ranking counts. When the Gaussian has collapsed, it
+    restarts with a population twice as large (IPOP, Auger & Hansen, CEC'05).
 
     Hyper-parameters:
         population: samples per generation; 0 takes ``4 + 3 ln V`` for V coordinates (Hansen's default, arXiv 1604.00772, eq. 48).
@@ -69,6 +69,7 @@ class CMAES(GenerationalSearcher):
         self._size = max(4, chosen)
         self._gaussian: Any = None
         self._samples: Floats = np.empty((0, 0))
+        self._proposed = self.space.decode([])
 
     def propose(self) -> PackedMappings:
         """One generation of samples, each the nearest mapping."""
@@ -82,12 +83,16 @@ class CMAES(GenerationalSearcher):
         self._samples = np.array([self._gaussian.ask() for _ in range(self._size)])
         vectors = np.tile(self._low, (self._size, 1))
         vectors[:, self._open] += self._samples * (self._high - self._low)[self._open]
-        return self.space.repair(self.space.unvector(vectors))
+        self._proposed = self.space.repair(self.space.unvector(vectors))
+        return self._proposed
 
     def learn(self, packed: PackedMappings, outcome: Outcome) -> None:
         """Move the Gaussian towards the better samples."""
-        if self._gaussian is None:
+        if self._gaussian is None or len(packed) != self._size:
             return
+        if not same_mappings(packed, self._proposed):
+            spread = (self._high - self._low)[self._open]
+            self._samples = (self.space.vector(packed) - self._low)[:, self._open] / spread
         with np.errstate(divide="ignore"):
             fitness = np.clip(np.where(outcome.valid, np.log(outcome.objective), INVALID), -INVALID, INVALID)
         self._gaussian.tell(list(zip(self._samples, fitness.tolist(), strict=True)))
@@ -100,6 +105,7 @@ class CMAES(GenerationalSearcher):
             bounds=np.tile([0.0, 1.0], (width, 1)),
             seed=int(self.rng.integers(2**31)),
             population_size=self._size,
+            n_max_resampling=1,
         )
 
 

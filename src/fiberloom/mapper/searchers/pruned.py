@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.mapper.search import GenerationalSearcher, Outcome, SearchProblem
+from fiberloom.mapper.search import GenerationalSearcher, Outcome, SearchProblem, same_mappings
 from fiberloom.mapping.packed import PackedMappings
 
 Array = NDArray[Any]
@@ -88,6 +88,8 @@ class PrunedSearch(GenerationalSearcher):
         if self._probing is None:
             return
         (probes, visits), self._probing = self._probing, None
+        if not same_mappings(probes, packed):
+            return
         fits = np.flatnonzero(outcome.valid)
         self._permute([int(v) for v in np.unique(visits[fits]) if int(v) not in self._permutations])
         others = np.array([len(self._permutations[v]) for v in visits[fits]], np.int64)
