@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.cost_models._base import Cost, CostModel
+from fiberloom.cost_models.flattening import unflattened
 from fiberloom.errors import UnsupportedError
 from fiberloom.mapping.nest import Mapping
 from fiberloom.model.lower import Problem, lower
-from fiberloom.workload.algorithms import Algorithm, Movement, Step
+from fiberloom.workload.algorithms import Algorithm, Movement, Step, native
 from fiberloom.workload.einsum import Einsum
 
 FindMapping = Callable[[Problem], Mapping]
@@ -27,6 +28,7 @@ class StepCost:
     Attributes:
         cost: what the model says of the step's mapping; None for a movement.
         utilization: MACs per lane of the chip and cycle; None for a movement.
+        mapping: what was found for the step; None for a movement.
     """
 
     step: Step
@@ -34,6 +36,7 @@ class StepCost:
     energy_pj: float
     cost: Cost | None = None
     utilization: float | None = None
+    mapping: Mapping | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,29 @@ def algorithm_cost(
             steps.append(StepCost(step, *movement_cost(problems[0], step)))
             continue
         problem = by_name[step.name]
-        cost = model.evaluate(problem, find_mapping(problem))
-        work = problem.architecture.compute.instances * cost.cycles
-        steps.append(StepCost(step, cost.cycles, cost.energy_pj, cost, step.macs / work if work else 0.0))
+        steps.append(_computed(problem, step, find_mapping(problem), model))
     return AlgorithmCost(algorithm, problems[0].architecture.name, tuple(steps))
+
+
+def _computed(problem: Problem, einsum: Einsum, mapping: Mapping, model: CostModel) -> StepCost:
+    cost = model.evaluate(problem, mapping)
+    work = problem.architecture.compute.instances * cost.cycles
+    return StepCost(einsum, cost.cycles, cost.energy_pj, cost, einsum.macs / work if work else 0.0, mapping)
+
+
+def natively_as_gemm(
+    rewritten: AlgorithmCost, einsum: Einsum, architecture_for: Callable[[Einsum], Architecture], model: CostModel
+) -> AlgorithmCost:
+    """The contraction natively, under the mapping that the GEMM of its `ttgt` got (see `flattening`).
+
+    Raises:
+        UnsupportedError, MappingError: as `algorithm_cost`.
+    """
+    (gemm,) = (step for step in rewritten.steps if step.mapping is not None)
+    assert gemm.mapping is not None
+    problem = lower(einsum, architecture_for(einsum))
+    mapping = unflattened(gemm.mapping, rewritten.algorithm.groups, einsum.shape)
+    return AlgorithmCost(native(einsum), problem.architecture.name, (_computed(problem, einsum, mapping, model),))
 
 
 def movement_cost(problem: Problem, movement: Movement) -> tuple[float, float]:

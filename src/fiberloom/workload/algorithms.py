@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fiberloom.errors import UnsupportedError
@@ -48,11 +48,13 @@ class Algorithm:
         name: ``native``, ``ttgt``, ``im2col`` or ``im2col-implicit``.
         steps: in the order in which they run, one after the other.
         remark: what a reader should know.
+        groups: of `ttgt`, the indices that each index of the GEMM flattens.
     """
 
     name: str
     steps: tuple[Step, ...]
     remark: str = ""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def einsums(self) -> tuple[Einsum, ...]:
@@ -104,7 +106,7 @@ def ttgt(einsum: Einsum) -> Algorithm:
     before = [_transpose(einsum, t, layouts[t.name], order, back=False) for t in moved if not t.is_output]
     after = [_transpose(einsum, t, layouts[t.name], order, back=True) for t in moved if t.is_output]
     remark = "" if moved else "the layouts suit the GEMM: nothing is transposed"
-    return Algorithm("ttgt", (*before, gemm, *after), remark)
+    return Algorithm("ttgt", (*before, gemm, *after), remark, groups)
 
 
 def im2col(einsum: Einsum, *, explicit: bool = True) -> Algorithm:
