@@ -63,6 +63,8 @@ class Scratch(NamedTuple):
     turn: Any  # (D,)
     kind_value: Any  # (K,)
     rest: Any  # (J,)
+    heap: Any  # (n,) least bounds met in this step of a beam, the largest first; empty: no beam
+    held: Any  # (1,) how many
 
 
 BASE: Final = 64
@@ -172,6 +174,38 @@ def _as_good(a, b):
     for level in range(a.reads.shape[0]):
         if a.reads[level] > b.reads[level] * (1 + SLACK) or a.writes[level] > b.writes[level] * (1 + SLACK):
             return False
+    return True
+
+
+@kernel
+def within_beam(t, value):
+    """Whether `value` is among the least that this step of the beam has met; then it is remembered."""
+    n = t.heap.shape[0]
+    if n == 0:
+        return True
+    held = t.held[0]
+    if held < n:
+        i = held
+        t.held[0] = held + 1
+        while i > 0 and t.heap[(i - 1) // 2] < value:
+            t.heap[i] = t.heap[(i - 1) // 2]
+            i = (i - 1) // 2
+        t.heap[i] = value
+        return True
+    if value >= t.heap[0]:
+        return False
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and t.heap[child + 1] > t.heap[child]:
+            child += 1
+        if t.heap[child] <= value:
+            break
+        t.heap[i] = t.heap[child]
+        i = child
+    t.heap[i] = value
     return True
 
 
@@ -414,6 +448,8 @@ def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best,
                         origin.energy, origin.cycles, origin.lanes, origin.power, level, after[shape, kind],
                         g, cost, rule, best, found,
                     )  # fmt: skip
+                    if not within_beam(t, t.kind_value[kind]):
+                        t.kind_value[kind] = np.inf
                 if t.kind_value[kind] == np.inf:
                     continue
                 position = BASE
@@ -489,8 +525,10 @@ def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, bes
             crossing = boundary_bound(p, g, level, v, origin.shape, shape, origin.kind, shares)
             for j in range(J):
                 t.rest[j] = after[shape, origin.kind, j] if level > 0 else 0.0
-            if bound(origin.energy + crossing, origin.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best,
-                     found) == np.inf:  # fmt: skip
+            promise = bound(
+                origin.energy + crossing, origin.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+            )
+            if promise == np.inf or not within_beam(t, promise):
                 continue
             position = BASE
             for d in range(D - 1, -1, -1):

@@ -65,6 +65,8 @@ class _Template:
 
     keep: Array
     land: Terrain
+    orders: Array
+    order_first: Array
     temporal: list[Array]
     spatial: list[Array]
     value: float
@@ -114,6 +116,7 @@ class ExactSearch:
             self.mappings = np.zeros(1, MAPPING)
             L, T = self.space.multicast.shape
             self.mappings["multicast"][0, :L, :T] = self.space.multicast
+            self.started = time.perf_counter()
             templates = self._templates(base)
         pending = math.inf
         try:
@@ -162,7 +165,7 @@ class ExactSearch:
             sweep.sweep_temporal(p[0], land, level, before, outer, *scratch)
             temporal.append(outer)
             inner = outer
-        template = _Template(keep, land, temporal, spatial, 0.0)
+        template = _Template(keep, land, *base.orders_for(keep), temporal, spatial, 0.0)
         template.value = self._root_value(template)
         return template
 
@@ -217,11 +220,12 @@ class ExactSearch:
                 after, entry = template.spatial[level], template.temporal[level]
             scratch = Scratch(
                 np.zeros(1, LABEL), entry, np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64),
-                np.zeros(K), np.zeros(J),
+                np.zeros(K), np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:
-                table = self._table(base, room)
+                table = self._table(template, room)
+                scratch.held[0] = 0
                 at = first
                 while at < last and (table.dropped[0] == math.inf or room >= self.capacity):
                     upto = min(last, at + _CHUNK)
@@ -254,11 +258,11 @@ class ExactSearch:
             everything = np.concatenate([everything, fresh])
         self._leaves(base, template, everything, first)
 
-    def _table(self, base: Ground, room: int) -> Table:
+    def _table(self, template: _Template, room: int) -> Table:
         keys = 1 << (2 * room - 1).bit_length()
         return Table(
             np.empty(room, LABEL), np.zeros(keys, np.int64), np.empty(keys, np.int64), np.zeros(1, np.int64),
-            np.full(1, np.inf), base.orders, base.order_first,
+            np.full(1, np.inf), template.orders, template.order_first,
         )  # fmt: skip
 
     def _leaves(self, base: Ground, template: _Template, pool: Array, first: int) -> None:
@@ -320,7 +324,7 @@ class ExactSearch:
             choice = pool["choice"][at]
             if depth % 2:
                 temporal[:, level] = factors
-                listed = base.orders[level, choice]
+                listed = template.orders[level, choice]
                 for i in range(n):
                     inner = [int(d) for d in listed[i] if d >= 0]
                     order[i, level] = [*inner, *(d for d in range(D) if d not in inner)]

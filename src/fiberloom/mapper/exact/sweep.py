@@ -46,7 +46,8 @@ class Terrain(NamedTuple):
     demand: Any  # (L,) slot of the level's demands in labels; −1: unlimited
     fits: Any  # (L, S)
     multicast: Any  # (L, T)
-    upper: Any  # (L + 1, T) children of the fan-outs between parent and the level outside child row, at most
+    sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
+    upper: Any  # (L + 1, T) children of the fan-outs between the parent and where its traffic is charged, at most
     above: Any  # (L,) instances of the level, at most
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
@@ -86,43 +87,47 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
     `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop.
     """
     energy = 0.0
-    row = level  # child level − 1, row (level − 1) + 1
     for t in range(p.tensors):
-        k = g.parent[row, t]
-        if k < 0:
-            continue
-        upper = float(g.upper[row, t])
-        idle_here = float(shares[t, v])
-        if row == 0:
-            filled = g.outside[after]
-            content = g.outside[before] * shares[p.tensors + t, v] / upper
-        else:
-            status = g.status[kind, t]
+        status = g.status[kind, t]
+        # what the parent sends: charged at the innermost fan-out between it and the child, or at the child's own
+        row = g.sends[level, t]
+        if row >= 0:
+            k = g.parent[row, t]
+            upper = float(g.upper[row, t])
+            if row == 0:
+                content = g.outside[0] / upper
+                if g.multicast[level, t]:
+                    content *= shares[p.tensors + t, v] / g.lanes[level, v]
+            else:
+                if status == OPEN:
+                    content = g.size[t]
+                elif status == CLOSED and g.windowed[t]:
+                    content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
+                else:
+                    content = g.size[t] * max(1.0, g.idle[t, before] / upper)
+                if not g.multicast[level, t]:
+                    content *= shares[t, v]
+            part = content * g.update[row, t]
+            if t == p.output:
+                content = max(0.0, content - g.size[t] * min(g.above[k], g.idle[t, before]))
+            part += content * g.read[row, t]
+            if g.favour.shape[0] > 1:
+                part *= g.favour[row, t, after if row > 0 else 0]
+            energy += part
+        # what the child is filled with
+        if level > 0 and g.parent[level, t] >= 0:
             if status == OPEN:
-                filled = g.size[t] * idle_here
-                content = g.size[t]
+                filled = g.size[t] * shares[t, v]
             elif status == CLOSED and g.windowed[t]:
                 filled = g.whole[t, after] * g.outside[after]
-                content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
             else:
                 filled = g.size[t] * g.idle[t, after]
-                content = g.size[t] * max(1.0, g.idle[t, before] / upper)
-        if not g.multicast[level, t]:
-            content = filled / upper
-        if row == 0:
-            filled = 0.0
-        part = 0.0
-        if t == p.output:
-            own = g.size[t] * min(g.above[k], g.idle[t, before])
-            part = content * g.update[row, t] + max(0.0, content - own) * g.read[row, t]
-            if row > 0:
-                own = g.size[t] * min(g.above[row - 1], g.idle[t, after])
-                part += max(0.0, filled - own) * g.fill[row, t]
-        else:
-            part = content * g.read[row, t] + filled * g.fill[row, t]
-        if g.favour.shape[0] > 1:
-            part *= g.favour[row, t, after]
-        energy += part
+            if t == p.output:
+                filled = max(0.0, filled - g.size[t] * min(g.above[level - 1], g.idle[t, after]))
+            part = filled * g.fill[level, t]
+            if g.favour.shape[0] > 1:
+                part *= g.favour[level, t, after]
+            energy += part
     return energy
 
 

@@ -33,7 +33,7 @@ class Ground:
     Attributes:
         points: the lattice of tile shapes.
         spreads: ways to fill each fan-out, by level.
-        orders, order_first: loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``.
+        effect: ``(T, D)`` what a loop over each variable does to each tensor's reuse.
         shares: per level ``(2 T, n)``: children per position of each tensor, and least distinct positions.
     """
 
@@ -41,15 +41,42 @@ class Ground:
     space: MapSpace
     points: Lattice
     spreads: tuple[Spreads, ...]
-    orders: Array
-    order_first: Array
     below: Array
     below_count: Array
     threshold: Array
     ceiling: Array
+    effect: Array
     kind_of: Array
     status: Array
     shares: tuple[Array, ...]
+
+    def orders_for(self, keep: Array) -> tuple[Array, Array]:
+        """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
+
+        A tensor sees the loops of a level while a level further in keeps it.
+        """
+        p = self.problem.arrays[0]
+        D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+        metadata = p["has_metadata"][:L, :T].astype(bool) & keep
+        tables: dict[Any, tuple[Array, Array]] = {}
+        found = []
+        for level in range(L):
+            fixed = self.space.constraints.at(self.space.level_names[level]).temporal
+            rows = [
+                (_bits(self.effect[t] != OPEN), _bits(self.effect[t] == CLOSED), bool(not p["is_simple"][t]),
+                 bool(metadata[level:, t].any()), bool(keep[:level, t].any()))
+                for t in range(T)
+            ]  # fmt: skip
+            seen = tuple(row[:4] for row in rows if row[3] or row[4])
+            key = (fixed.inner, fixed.outer, seen)
+            if key not in tables:
+                tables[key] = orders_by_set(list(self.space.variables), Relevance(*zip(*seen, strict=True)) if seen else
+                                            Relevance((), (), (), ()), fixed)  # fmt: skip
+            found.append(tables[key])
+        orders = np.full((L, max(len(o) for _, o in found), D), -1, np.int64)
+        for level, (_, listed) in enumerate(found):
+            orders[level, : len(listed)] = listed
+        return orders, np.stack([first for first, _ in found])
 
     @cached_property
     def whole(self) -> Array:
@@ -128,27 +155,6 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     effect = np.where(~relevant, OPEN, np.where(lone | simple[:, None], CLOSED, WINDOW))  # (T, D)
     kinds, kind_of = np.unique(effect.T, axis=0, return_inverse=True)
     status = np.concatenate([np.full((1, T), OPEN), kinds])
-    metadata = p["has_metadata"][:L, :T].astype(bool)
-    seen_at = [metadata[level:].any(axis=0) for level in range(L)]
-    tables: dict[Any, tuple[Array, Array]] = {}
-    order_tables = []
-    variables = list(space.variables)
-    for level in range(L):
-        fixed = space.constraints.at(space.level_names[level]).temporal
-        seen = Relevance(
-            tuple(_bits(row) for row in relevant),
-            tuple(_bits(row) for row in (effect == CLOSED)),
-            tuple(bool(w) for w in ~simple),
-            tuple(bool(o) for o in seen_at[level]),
-        )
-        key = (fixed.inner, fixed.outer, seen)
-        if key not in tables:
-            tables[key] = orders_by_set(variables, seen, fixed)
-        order_tables.append(tables[key])
-    rows = max(len(o) for _, o in order_tables)
-    orders = np.full((L, rows, D), -1, np.int64)
-    for level, (_, found) in enumerate(order_tables):
-        orders[level, : len(found)] = found
     reach = lanes_within(list(ways))
     J = min(_MOST_THRESHOLDS, max(len(r) for r in reach), max(2, _TABLE_NUMBERS // (points.size * len(status))))
     threshold, ceiling = np.ones((L + 1, J)), np.ones((L + 1, J))
@@ -166,8 +172,8 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
             ).astype(np.float64)
         )
     return Ground(
-        problem, space, points, ways, orders, np.stack([first for first, _ in order_tables]), below, below_count,
-        threshold, ceiling, kind_of.reshape(D) + 1, status, tuple(shares),
+        problem, space, points, ways, below, below_count,
+        threshold, ceiling, effect, kind_of.reshape(D) + 1, status, tuple(shares),
     )  # fmt: skip
 
 
@@ -202,6 +208,11 @@ def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
     return threshold, ceiling
 
 
+def _may_loop(base: Ground, level: int) -> bool:
+    """Whether a level may have temporal loops at all."""
+    return any(int(choices[-1]) > 1 for choices in base.space.temporal_choices[level])
+
+
 def terrain(base: Ground, keep: Array) -> Terrain | None:
     """Tables for one choice of keeps ``(L, T)``; None where it can't hold the problem at all."""
     p = base.problem.arrays[0]
@@ -226,6 +237,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         )
     fan = space.lanes.prod(axis=1).astype(np.float64)
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
+    sends = np.full((L, T), -1, np.int64)
     upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
     for row in range(L):
@@ -233,7 +245,14 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
             k = parent[row, t]
             if k < 0:
                 continue
-            upper[row, t] = fan[row + 1 : k + 1].prod()
+            # The traffic is known at the innermost fan-out between the two, unless loops further in may still repeat it.
+            at = row
+            while at < k and fan[at] == 1 and (row == 0 or not _may_loop(base, at)):
+                at += 1
+            if fan[at] == 1:
+                at = row
+            sends[at, t] = row
+            upper[row, t] = fan[at + 1 : k + 1].prod()
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
             update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
@@ -281,6 +300,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         demand=demand,
         fits=fits,
         multicast=multicast,
+        sends=sends,
         upper=upper,
         above=above,
         read=read,
