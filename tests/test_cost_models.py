@@ -83,8 +83,7 @@ def test_the_roofline_is_below_the_sparse_model_on_published_designs(design: str
 
 @pytest.mark.parametrize("features", [Features(), Features(multicast_off=True)], ids=["dense", "multicast-off"])
 def test_data_centric_counts_are_never_below_the_sparse_model(features: Features) -> None:
-    """It knows less reuse: nothing stays over the end of a cluster level's run, nor over windows that turn back."""
-    equal = 0
+    """Both count words, each in its own way. Windows that turn back share nothing in the data-centric one; else they agree."""
     for seed in range(80):
         rng = random.Random(seed)
         question = random_problem(rng, features)
@@ -99,8 +98,8 @@ def test_data_centric_counts_are_never_below_the_sparse_model(features: Features
                     )
         assert ours.cycles >= theirs.cycles and ours.energy_pj >= theirs.energy_pj / ABOVE, f"seed {seed}"
         assert ours.cycles >= bound.cycles and ours.energy_pj >= bound.energy_pj / ABOVE, f"seed {seed}"
-        equal += ours.words == theirs.words
-    assert equal > 50, f"counts agree on {equal} of 80 problems only; two ways of counting should mostly meet"
+        if all(len(rank) == 1 for tensor in question.workload.tensors for rank in tensor.ranks):
+            assert ours.words == theirs.words, f"seed {seed}"
 
 
 def test_macs_cycles_and_compulsory_words_are_checked_for_every_data_centric_evaluation() -> None:

@@ -176,12 +176,14 @@ def _contest(workload: Einsum, place: _Place, judge: CostModel, objective: str, 
             costs[algorithm.name] = algorithm_cost(algorithm, place.build, place.find, judge)
         except (UnsupportedError, MappingError) as error:
             declined.append((algorithm.name, error.problem))
+    if not rigid and isinstance(place.find, _Optimum) and "ttgt" in costs:
+        # a search that was stopped may have missed what is known to be possible
+        lifted = natively_as_gemm(costs["ttgt"], workload, place.build, judge)
+        found = winner([costs["native"], lifted], objective) if "native" in costs else lifted
+        costs = {"native": found} | {name: cost for name, cost in costs.items() if name != "native"}
+        declined = [(name, reason) for name, reason in declined if name != "native"]
     if not costs:
         raise UnsupportedError(
             f"no algorithm for '{workload}' runs on '{place.name}': " + "; ".join(reason for _, reason in declined)
         )
-    if not rigid and isinstance(place.find, _Optimum) and {"native", "ttgt"} <= set(costs):
-        # a search that was stopped may have missed what is known to be possible
-        lifted = natively_as_gemm(costs["ttgt"], workload, place.build, judge)
-        costs["native"] = winner([costs["native"], lifted], objective)
     return Contest(str(workload), place.name, tuple(costs.values()), tuple(declined))

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from fiberloom.cost_models._base import Checks, Cost, CostModel, Words
 from fiberloom.cost_models._loops import Loops, read_loops, used_words
-from fiberloom.cost_models.data_centric_cases import Case, arriving_words, cases, transfers, unsupported
+from fiberloom.cost_models.data_centric_cases import Case, Kind, Run, arriving_words, cases, transfers, unsupported
 from fiberloom.cost_models.data_centric_clusters import Cluster, clusters, notation
 from fiberloom.errors import MappingError
 from fiberloom.mapping.nest import Mapping
@@ -75,37 +75,35 @@ class DataCentricModel(CostModel):
         _check_fanouts(loops)
         tree = clusters(loops)
         flows = _flows(loops)
-        timing = [self._timing(loops, tree, flows, level) for level in range(loops.levels)]
-        run = _Run.of(loops, tree, flows)
-        runtime: list[dict[bool, float]] = []  # of one run of each level, by whether it resumes partial sums
+        activity = _Activity.of(loops, tree, flows)
+        runtime: dict[Run, float] = {}  # of one run of the level inside
         exposed = [0.0] * loops.levels
         start = 0.0
         for level in range(loops.levels):
-            inside = runtime[level - 1] if level else {False: 1.0, True: 1.0}
             here = {}
-            for resumed in (False, True):
+            for run, times in activity.runs[level].items():
                 total = 0.0
-                for case, (ingress, egress) in timing[level][resumed]:
-                    compute = inside[case.resumes_result or not case.starts_result]
+                for case in cases(tree[level], problem.workload, run):
+                    ingress, egress = self._transfer_cycles(loops, tree, flows, level, case)
+                    compute = runtime[case.run_inside] if level else 1.0
                     step = max(ingress, egress, compute)
                     total += case.occurrences * step
-                    exposed[level] += run.runs[level][resumed] * case.occurrences * (step - compute)
-                here[resumed] = total
-            runtime.append(here)
-            first_case, (ingress, egress) = timing[level][False][0]
-            compute = inside[first_case.resumes_result]
-            start += ingress + egress + compute - max(ingress, egress, compute)
+                    exposed[level] += times * case.occurrences * (step - compute)
+                    if case.kind is Kind.INIT and run == Run():
+                        start += ingress + egress + compute - step
+                here[run] = total
+            runtime = here
         unit = problem.architecture.compute
-        recursive = runtime[-1][False] + start
-        ports = _port_cycles(problem, loops, run.words)
+        recursive = runtime[Run()] + start
+        ports = _port_cycles(problem, loops, activity.words)
         cycles = math.ceil(max(recursive, *ports.values()) - 1e-9)
         added = {name: exposed[level] for level, name in enumerate(problem.level_names)}
         added[unit.name] = float(loops.steps) + start
         if cycles > recursive + 1:
             slowest = max(ports, key=lambda name: ports[name])
             added[slowest] += cycles - recursive
-        energy = _energy(problem, loops, run, cycles)
-        named = {problem.level_names[level]: moved for level, moved in reversed(list(enumerate(run.words)))}
+        energy = _energy(problem, loops, activity, cycles)
+        named = {problem.level_names[level]: moved for level, moved in reversed(list(enumerate(activity.words)))}
         needs = self._needs(loops)
         return Cost(
             model=self.name,
@@ -116,35 +114,30 @@ class DataCentricModel(CostModel):
             bottleneck=max(added, key=lambda name: added[name]),
             words=named,
             needs_words=needs,
-            checks=_checked(problem, loops, run, cycles),
+            checks=_checked(problem, loops, activity, cycles),
             notes=tuple(_notes(problem, loops, needs)),
         )
 
-    def _timing(
-        self, loops: Loops, tree: tuple[Cluster, ...], flows: tuple[_Flow, ...], level: int
-    ) -> dict[bool, list[tuple[Case, tuple[float, float]]]]:
-        """Ingress and egress cycles of every case of a level, by whether its run resumes partial sums."""
-        p, output = loops.problem.arrays[0], loops.problem.workload.output
-        found: dict[bool, list[tuple[Case, tuple[float, float]]]] = {}
-        for resumed in (False, True):
-            found[resumed] = []
-            for case in cases(tree[level], output, resumed=resumed):
-                sent, back, filled = [0] * loops.levels, [0] * loops.levels, 0
-                for flow in flows:
-                    if flow.level == level:
-                        moved = flow.moved(tree, case)
-                        sent[flow.source] += moved.reads
-                        back[flow.source] += moved.updates
-                        filled += moved.fills
-                ingress = egress = 0.0
-                for source in range(level, loops.levels):
-                    both = self._delay(sent[source] + back[source], p["shared_bandwidth"][source])
-                    ingress = max(ingress, both, self._delay(sent[source], p["read_bandwidth"][source]))
-                    egress = max(egress, self._delay(back[source], p["write_bandwidth"][source]))
-                if level:
-                    ingress = max(ingress, self._delay(filled, p["write_bandwidth"][level - 1]))
-                found[resumed].append((case, (ingress, egress)))
-        return found
+    def _transfer_cycles(
+        self, loops: Loops, tree: tuple[Cluster, ...], flows: tuple[_Flow, ...], level: int, case: Case
+    ) -> tuple[float, float]:
+        """Ingress and egress cycles of a step of a level."""
+        p = loops.problem.arrays[0]
+        sent, back, filled = [0] * loops.levels, [0] * loops.levels, 0
+        for flow in flows:
+            if flow.level == level:
+                moved = flow.moved(tree, case)
+                sent[flow.source] += moved.reads
+                back[flow.source] += moved.updates
+                filled += moved.fills
+        ingress = egress = 0.0
+        for source in range(level, loops.levels):
+            both = self._delay(sent[source] + back[source], p["shared_bandwidth"][source])
+            ingress = max(ingress, both, self._delay(sent[source], p["read_bandwidth"][source]))
+            egress = max(egress, self._delay(back[source], p["write_bandwidth"][source]))
+        if level:
+            ingress = max(ingress, self._delay(filled, p["write_bandwidth"][level - 1]))
+        return ingress, egress
 
     def _delay(self, words: int, bandwidth: float) -> float:
         """Cycles that words need over a network."""
@@ -195,11 +188,11 @@ class _Flow:
         if not self.tensor.is_output:
             words = arriving_words(self.tensor, cluster, case) if into_memory else 1
             return _Moved(words * self.transfers, words if into_memory else 0, 0)
-        if into_memory and not case.starts_result:
+        if into_memory and self.tensor.name in case.held:
             return _Moved(0, 0, 0)
         words = math.prod(self.tensor.tile_shape(cluster.chunk)) if into_memory else 1
         updates = words * self.transfers
-        if case.resumes_result or not case.starts_result:
+        if case.resumes:
             return _Moved(updates, words if into_memory else 0, updates)
         # nothing is there yet: only what arrives on top of another's partial sum is read
         return _Moved(words * (self.transfers - self.distinct), 0, updates)
@@ -221,46 +214,48 @@ def _flows(loops: Loops) -> tuple[_Flow, ...]:
 
 
 @dataclass
-class _Run:
-    """Activity of the whole run.
+class _Activity:
+    """What happens in the whole run.
 
     Attributes:
-        runs: how often all clusters of a level run, side by side, by whether they resume partial sums.
+        runs: how often all clusters of a level run, side by side, by kind of run.
         words: words of all instances, by level and tensor.
         macs: multiply-accumulates carried out.
     """
 
-    runs: list[dict[bool, int]]
+    runs: list[dict[Run, int]]
     words: list[dict[str, Words]]
     macs: int = 0
     _counts: dict[tuple[int, str, str], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, loops: Loops, tree: tuple[Cluster, ...], flows: tuple[_Flow, ...]) -> _Run:
-        output = loops.problem.workload.output
-        run = cls([{False: 0, True: 0} for _ in tree], [])
-        run.runs[-1][False] = 1
+    def of(cls, loops: Loops, tree: tuple[Cluster, ...], flows: tuple[_Flow, ...]) -> _Activity:
+        workload = loops.problem.workload
+        found = cls([{} for _ in tree], [])
+        found.runs[-1][Run()] = 1
         for level in reversed(range(loops.levels)):
-            for resumed in (False, True):
-                times = run.runs[level][resumed]
-                for case in cases(tree[level], output, resumed=resumed) if times else ():
+            for run, times in found.runs[level].items():
+                for case in cases(tree[level], workload, run):
                     steps = times * case.occurrences
                     for flow in flows:
                         if flow.level == level:
-                            run._count(loops, flow, steps, flow.moved(tree, case))
+                            found._count(loops, flow, steps, flow.moved(tree, case))
                     if level:
-                        run.runs[level - 1][case.resumes_result or not case.starts_result] += steps
+                        inside = found.runs[level - 1]
+                        inside[case.run_inside] = inside.get(case.run_inside, 0) + steps
                     else:
-                        run.macs += steps * loops.lanes
+                        found.macs += steps * loops.lanes
         for level in range(loops.levels):
-            run.words.append(
+            found.words.append(
                 {
-                    t.name: Words(*(float(run._counts.get((level, t.name, a), 0)) for a in ("read", "fill", "update")))
-                    for t in loops.problem.workload.tensors
+                    t.name: Words(
+                        *(float(found._counts.get((level, t.name, a), 0)) for a in ("read", "fill", "update"))
+                    )
+                    for t in workload.tensors
                     if t.name in loops.keep[level]
                 }
             )
-        return run
+        return found
 
     def _count(self, loops: Loops, flow: _Flow, steps: int, moved: _Moved) -> None:
         name, sources = flow.tensor.name, steps * loops.used_instances[flow.source]
@@ -288,7 +283,7 @@ def _port_cycles(problem: Problem, loops: Loops, words: list[dict[str, Words]]) 
     return busy
 
 
-def _energy(problem: Problem, loops: Loops, run: _Run, cycles: float) -> dict[str, float]:
+def _energy(problem: Problem, loops: Loops, activity: _Activity, cycles: float) -> dict[str, float]:
     p, unit = problem.arrays[0], problem.architecture.compute
     energy = {}
     for level, name in reversed(list(enumerate(problem.level_names))):
@@ -297,24 +292,24 @@ def _energy(problem: Problem, loops: Loops, run: _Run, cycles: float) -> dict[st
         shared = math.ceil(instances / cluster) / instances  # a cluster shares one access
         energy[name] = float(p["leak"][level + 1]) * cycles * instances
         for t, tensor in enumerate(problem.tensors):
-            if tensor in run.words[level]:
-                moved = run.words[level][tensor]
+            if tensor in activity.words[level]:
+                moved = activity.words[level][tensor]
                 table: Any = p["energy"][level]
                 for a, count in enumerate((moved.reads, moved.fills, moved.updates)):
                     energy[name] += count / float(p["block_of"][level, t]) * float(table[a, 0]) * shared
-    energy[unit.name] = run.macs * float(p["compute_energy"][0]) + float(p["leak"][0]) * cycles * loops.lanes
+    energy[unit.name] = activity.macs * float(p["compute_energy"][0]) + float(p["leak"][0]) * cycles * loops.lanes
     return energy
 
 
-def _checked(problem: Problem, loops: Loops, run: _Run, cycles: float) -> tuple[Any, ...]:
+def _checked(problem: Problem, loops: Loops, activity: _Activity, cycles: float) -> tuple[Any, ...]:
     checks = Checks()
-    checks.equal("MACs", run.macs, problem.workload.macs, "points of the iteration space")
+    checks.equal("MACs", activity.macs, problem.workload.macs, "points of the iteration space")
     checks.at_least("cycles", cycles, problem.workload.macs / loops.lanes, "MACs over lanes in use")
     for tensor in problem.workload.tensors:
         used = used_words(problem.workload, tensor)
         keepers = loops.keepers(tensor.name)
         for level in reversed(keepers):
-            name, moved = problem.level_names[level], run.words[level][tensor.name]
+            name, moved = problem.level_names[level], activity.words[level][tensor.name]
             what, words = ("updates", moved.updates) if tensor.is_output else ("reads", moved.reads)
             checks.at_least(f"{what} of {tensor.name} at {name}", words, used, "words that are used at all")
             if not tensor.is_output and level != keepers[-1]:

@@ -10,7 +10,7 @@ it is (temporal reuse) when none of the dimensions that moved is coupled to it; 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,46 +27,63 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of a cluster level over its chunk, as far as its data depend on what came before.
+
+    Attributes:
+        resumes: whether the chunk of the output holds partial sums already.
+        unmoved: tensors whose chunk is that of the run before.
+    """
+
+    resumes: bool = False
+    unmoved: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Case:
     """Steps of one cluster level that are alike.
 
     Attributes:
         occurrences: in one run of the level.
-        moved: directives whose chunk changed; none in the first step.
-        starts_result: whether another chunk of the output is worked on than before (True in the first step).
-        resumes_result: whether the chunk of the output holds partial sums already.
+        moved: directives whose chunk changed within the run; none in its first step.
+        held: tensors of which sub-clusters hold their chunk from the step before.
+        resumes: whether partial sums of the output's chunk exist, here or in the level's memory.
     """
 
     kind: Kind
     occurrences: int
     moved: tuple[Directive, ...]
-    starts_result: bool
-    resumes_result: bool
+    held: frozenset[str]
+    resumes: bool
+
+    @property
+    def run_inside(self) -> Run:
+        """What each sub-cluster does in such a step."""
+        return Run(self.resumes, self.held)
 
 
-def cases(cluster: Cluster, output: Tensor, *, resumed: bool) -> Iterator[Case]:
-    """The iteration cases of one run of a cluster level; their occurrences add up to the product of its steps.
-
-    Args:
-        resumed: whether the cluster's own chunk of the output holds partial sums from an earlier run.
-    """
-    coupled = frozenset(output.variables)
+def cases(cluster: Cluster, workload: Einsum, run: Run) -> Iterator[Case]:
+    """The iteration cases of one run of a cluster level; their occurrences add up to the product of its steps."""
+    coupled = {t.name: frozenset(t.variables) for t in workload.tensors}
+    output = coupled[workload.output.name]
     active = [d for d in cluster.temporal if d.steps > 1]
-    yield Case(Kind.INIT, 1, (), True, resumed)
+
+    def untouched(moved: Sequence[Directive]) -> frozenset[str]:
+        return frozenset(name for name, indices in coupled.items() if all(d.dimension not in indices for d in moved))
+
+    yield Case(Kind.INIT, 1, (), run.unmoved & untouched(active), run.resumes)
     for i, advancing in enumerate(active):
         times = (advancing.steps - 1) * math.prod(d.steps for d in active[:i])
-        inner = active[i + 1 :]
-        moved = (advancing, *inner)
-        kind = Kind.EDGE if inner else Kind.STEADY
-        starts = any(d.dimension in coupled for d in moved)
+        moved = tuple(active[i:])
+        kind = Kind.EDGE if len(moved) > 1 else Kind.STEADY
         fresh = 0
-        if advancing.dimension in coupled and not resumed:
+        if advancing.dimension in output and not run.resumes:
             # new ground only as long as no loop outside that sums over the same chunk has moved
-            fresh = (advancing.steps - 1) * math.prod(d.steps for d in active[:i] if d.dimension in coupled)
+            fresh = (advancing.steps - 1) * math.prod(d.steps for d in active[:i] if d.dimension in output)
         if fresh:
-            yield Case(kind, fresh, moved, starts, False)
+            yield Case(kind, fresh, moved, untouched(moved), False)
         if times > fresh:
-            yield Case(kind, times - fresh, moved, starts, True)
+            yield Case(kind, times - fresh, moved, untouched(moved), True)
 
 
 def arriving_words(tensor: Tensor, cluster: Cluster, case: Case) -> int:
@@ -74,14 +91,12 @@ def arriving_words(tensor: Tensor, cluster: Cluster, case: Case) -> int:
 
     Where one coupled dimension moved and nothing coupled started over, a window that slides keeps what it overlaps.
     """
+    if tensor.name in case.held:
+        return 0
     whole = tensor.tile_shape(cluster.chunk)
     words = math.prod(whole)
-    if case.kind is Kind.INIT:
-        return words
     moved = [d for d in case.moved if d.dimension in tensor.variables]
-    if not moved:
-        return 0
-    if len(moved) > 1 or moved[0] is not case.moved[0]:
+    if len(moved) != 1 or moved[0] is not case.moved[0]:
         return words
     shared = 1
     for length, rank in zip(whole, tensor.ranks, strict=True):
