@@ -107,8 +107,9 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
                     content = g.size[t] * max(1.0, g.idle[t, before] / upper)
                 if not g.multicast[level, t]:
                     content *= shares[t, v]
-            part = content * g.update[row, t]
+            part = 0.0
             if t == p.output:
+                part = content * g.update[row, t]
                 content = max(0.0, content - g.size[t] * min(g.above[k], g.idle[t, before]))
             part += content * g.read[row, t]
             if g.favour.shape[0] > 1:
