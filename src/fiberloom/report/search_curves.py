@@ -26,6 +26,8 @@ PANEL: Final = 330
 LEFT, RIGHT, TOP, BOTTOM = 70, 220, 34, 46
 POINTS: Final = 240
 """Places along an axis where curves are drawn."""
+FAR: Final = 3.0
+"""How many times worse than the baseline a mapper may end and still be in the frame."""
 LARGEST_RATIO: Final = 1e4
 """Ratios above are cut off; the first random mapping may be any factor away."""
 
@@ -111,13 +113,18 @@ def _first_moment(comparison: MapperComparison, end: float) -> float:
 
 
 def _vertical(values: Sequence[Floats]) -> _Scale:
-    """From the least value to the worst median once a hundredth of the places has passed."""
-    finite = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.ones(1)
-    settled = np.concatenate([v[1, len(v[1]) // 3 :] for v in values]) if values else np.ones(1)
-    settled = settled[np.isfinite(settled)]
+    """From the least value up to where mappers stand after half of the axis, the baseline first.
+
+    Those that end far worse than the baseline leave the frame, so that they do not press the others flat; the legend has
+    their value.
+    """
+    finite = np.concatenate([v[np.isfinite(v)] for v in values])
     low = float(finite.min()) if len(finite) else 1.0
-    high = float(settled.max()) if len(settled) else 2.0
     low = min(low, 1.0) if low < 1.2 else low
+    worst = FAR * float(values[0][1, -1])
+    settled = np.concatenate([v[1, len(v[1]) // 2 :] for v in values if v[1, -1] <= worst])
+    settled = settled[np.isfinite(settled)]
+    high = float(settled.max()) if len(settled) else 2.0 * low
     return _Scale(low, max(min(high * 1.15, LARGEST_RATIO * low), low * 1.2), PANEL - BOTTOM, TOP)
 
 
@@ -177,7 +184,7 @@ def _legend(comparison: MapperComparison, values: Sequence[Floats]) -> Iterator[
         colour, dash = _style(i)
         at = TOP + 10 + 17 * row
         last = float(values[i][1, -1])
-        text = f"{last:.3f}×" if last < 100 else f"{last:.3g}×" if math.isfinite(last) else "none valid"
+        text = f"{last:.3f}×" if last < 10 else f"{last:.3g}×" if math.isfinite(last) else "none valid"
         yield f'<line x1="{left}" x2="{left + 20}" y1="{at}" y2="{at}" stroke="{colour}" stroke-width="2.5"{dash}/>'
         yield f'<text x="{left + 26}" y="{at + 4}">{escape(comparison.contestants[i].name)} <tspan fill="#666">{text}</tspan></text>'
 
