@@ -199,9 +199,9 @@ def why(costs: Sequence[AlgorithmCost], objective: str = "edp") -> str:
     second = winner(others, objective)
     factor = second.value(objective) / best.value(objective) if best.value(objective) else math.inf
     reasons = []
-    if abs(best.utilization - second.utilization) > 0.02:
+    if max(best.utilization, second.utilization) > 1.1 * min(best.utilization, second.utilization):
         reasons.append(
-            f"keeps {best.utilization:.0%} of the lanes busy, {second.algorithm.name} {second.utilization:.0%}"
+            f"keeps {best.utilization:.2g} of the lanes busy, {second.algorithm.name} {second.utilization:.2g}"
         )
     for cost, verb in ((second, "spends"), (best, "though it spends")):
         cycles, energy = cost.moving

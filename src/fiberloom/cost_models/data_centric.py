@@ -89,8 +89,9 @@ class DataCentricModel(CostModel):
                     step = max(ingress, egress, compute)
                     total += case.occurrences * step
                     exposed[level] += times * case.occurrences * (step - compute)
-                    if case.kind is Kind.INIT and run == Run():
+                    if case.kind is Kind.INIT and run == Run():  # nothing to overlap with yet
                         start += ingress + egress + compute - step
+                        exposed[level] += ingress + egress + compute - step
                 here[run] = total
             runtime = here
         unit = problem.architecture.compute
@@ -98,7 +99,7 @@ class DataCentricModel(CostModel):
         ports = _port_cycles(problem, loops, activity.words)
         cycles = math.ceil(max(recursive, *ports.values()) - 1e-9)
         added = {name: exposed[level] for level, name in enumerate(problem.level_names)}
-        added[unit.name] = float(loops.steps) + start
+        added[unit.name] = float(loops.steps)
         if cycles > recursive + 1:
             slowest = max(ports, key=lambda name: ports[name])
             added[slowest] += cycles - recursive
