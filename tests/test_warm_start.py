@@ -231,7 +231,7 @@ def test_seeds_are_asked_in_order_however_small_the_batches() -> None:
     problem = target(LARGE)
     here = space(SMALL)
     many = Solved(here, here.repair(here.sample(np.random.default_rng(0), 10)))
-    warm = WarmStart(make("random", problem, 0), [many])
+    warm = WarmStart(make("random", problem, 0), [many], mutants=0)
     assert warm.seeds is not None
     asked = []
     for _ in range(12):
@@ -261,6 +261,20 @@ def test_a_good_mapping_of_the_same_shape_is_as_good_as_it_was() -> None:
     assert found.value <= known * (1 + 1e-12)
 
 
+def test_mutants_of_the_seeds_are_legal_seeds_too_and_come_after_them() -> None:
+    problem = target(LARGE)
+    before = solved(SMALL)
+    alone = WarmStart(make("random", problem, 0), [before], mutants=0).seeds
+    seeds = WarmStart(make("random", problem, 0), [before], mutants=50).seeds
+    assert alone is not None
+    assert seeds is not None
+    assert len(alone) + 25 < len(seeds) <= len(alone) + 50
+    ids = problem.space.encode(seeds)
+    assert len(set(ids)) == len(ids)
+    assert ids[: len(alone)] == problem.space.encode(alone)
+    assert not problem.space.violations(seeds).any()
+
+
 def test_a_genetic_search_breeds_from_the_seeds() -> None:
     problem = target(LARGE)
     before = solved(SMALL, 20000)
@@ -286,7 +300,7 @@ def test_an_enumeration_judges_seeds_first_and_misses_no_mapping() -> None:
     here = MapSpace(tiny, flat)
     problem = SearchProblem(lower(tiny, flat), here, "energy")
     cold = run(make("exhaustive", problem, 0), problem)
-    warm = run(WarmStart(make("exhaustive", problem, 0), [Solved(here, here.decode([5]))]), problem)
+    warm = run(WarmStart(make("exhaustive", problem, 0), [Solved(here, here.decode([5]))], mutants=0), problem)
     assert cold.stopped == warm.stopped == "exhausted"
     assert warm.evaluations == cold.evaluations + 1
     assert warm.value == cold.value
