@@ -1,5 +1,6 @@
 """``fiberloom mappers``: the list, and the comparison under one budget with its table, curves and data."""
 
+import _thread
 import csv
 import itertools
 import json
@@ -184,3 +185,16 @@ def test_an_empty_map_space_is_explained_here_too(tmp_path, capsys):
         arguments = ["--mappers", "random", "--evaluations", "100", "--seeds", "1", "--exact-time", exact]
         assert run(["mappers", "compare", empty, *arguments]) == 4
         assert "smallest tiles" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_interrupted_comparison_keeps_the_mappers_that_had_finished():
+    def told(name, seed, news):  # from the thread that reports
+        if name == "annealing" and news.phase == "searching" and not sent:
+            sent.append(seed)
+            _thread.interrupt_main()
+
+    sent: list[int] = []
+    found = compare(gemm_problem(), ["annealing", "genetic"], evaluations=None, seconds=0.6, seeds=1, progress=told)
+    assert found.interrupted
+    assert [contestant.name for contestant in found.contestants] == ["random"]
+    assert set(found.left_out) == {"annealing", "genetic"}

@@ -14,7 +14,7 @@ from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.saving import refuse_unwritable, save_for_timeloop, save_specification
-from fiberloom.cli.search_progress import shown
+from fiberloom.cli.search_progress import shown, stopped_empty_handed
 from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, Target, read_target
 from fiberloom.errors import MappingError, SpecError
 
@@ -100,15 +100,16 @@ def map_files(
     for path in (output, timeloop, store):
         refuse_unwritable(path)
     target = read_target(files, architecture=arch, objective=objective, constraints=constraints, rules=rules)
-    if mapper == EXACT:
-        found = _exact(target, time, memory, front=front)
-    else:
-        parameters = _hyper_parameters(hyper or [])
-        found = _sampled(target, mapper, parameters, evaluations, time, seed, store, resume=resume)
-    interrupted = found.facts.stopped == "interrupted"
-    if not found.mappings:
-        if interrupted:
+    parameters = _hyper_parameters(hyper or [])
+    with stopped_empty_handed("a valid mapping was found"):
+        if mapper == EXACT:
+            found = _exact(target, time, memory, front=front)
+        else:
+            found = _sampled(target, mapper, parameters, evaluations, time, seed, store, resume=resume)
+        interrupted = found.facts.stopped == "interrupted"
+        if interrupted and not found.mappings:
             raise KeyboardInterrupt
+    if not found.mappings:
         from fiberloom.mapper.emptiness import why_nothing_is_valid
 
         raise why_nothing_is_valid(target.search, tried=found.facts.evaluations)

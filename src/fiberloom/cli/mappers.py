@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fiberloom.cli.evaluate import Rules
+from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.map import EXACT, MapperFiles
 from fiberloom.cli.output import console, print_all, print_json
 from fiberloom.cli.saving import make_folder, save
+from fiberloom.cli.search_progress import stopped_empty_handed
 from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, read_target
 from fiberloom.errors import SpecError
 
@@ -97,11 +99,18 @@ def compare_mappers(
     target = read_target(files, architecture=arch, objective=objective, constraints=constraints, rules=rules)
     if output is not None:
         make_folder(output)
-    optimum = _optimum(target.search, exact_time)
-    with _progress(target.search) as told:
-        result = compare(
-            target.search, wanted, evaluations=evaluations, seconds=time, seeds=seeds, optimum=optimum, progress=told
-        )
+    with stopped_empty_handed("the first mapper had finished"):
+        optimum = _optimum(target.search, exact_time)
+        with _progress(target.search) as told:
+            result = compare(
+                target.search,
+                wanted,
+                evaluations=evaluations,
+                seconds=time,
+                seeds=seeds,
+                optimum=optimum,
+                progress=told,
+            )
     if result.best is None:
         from fiberloom.mapper.emptiness import why_nothing_is_valid
 
@@ -111,6 +120,8 @@ def compare_mappers(
     if output is not None:
         _write(result, title, output)
     _print(result, title, output, as_json=json)
+    if result.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _optimum(search: SearchProblem, seconds: float) -> Yardstick | None:

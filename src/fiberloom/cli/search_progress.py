@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fiberloom.cli.failure import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from fiberloom.mapper.objective import Objective
@@ -43,6 +48,20 @@ def shown(mapper: str, objective: Objective) -> Iterator[Callable[[Any], None]]:
             )
 
         yield listen
+
+
+@contextmanager
+def stopped_empty_handed(before: str) -> Iterator[None]:
+    """Turn Ctrl-C into a sentence and its exit code, where a search had nothing to show yet.
+
+    Args:
+        before: what would have been worth showing.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted before {before}", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _sampled(news: Progress) -> str:

@@ -102,6 +102,7 @@ class MapperComparison:
         left_out: mappers that could not run, and why.
         yardstick: what values are divided by.
         best: the best mapping that any mapper found; None when none found a valid one.
+        interrupted: the mappers that had not finished are left out.
     """
 
     objective: str
@@ -112,6 +113,7 @@ class MapperComparison:
     left_out: dict[str, str]
     yardstick: Yardstick
     best: Mapping | None = None
+    interrupted: bool = False
 
     def quartiles(self, contestant: Contestant, axis: str, points: Sequence[float]) -> Floats:
         """``(3, points)`` first quartile, median, third quartile of best-so-far / yardstick over seeds; infinite where so many
@@ -178,7 +180,8 @@ def compare(
 ) -> MapperComparison:
     """Run every mapper with every seed under each budget that is set.
 
-    With both budgets every mapper runs twice, so that neither axis is cut short by the other's budget.
+    With both budgets every mapper runs twice, so that neither axis is cut short by the other's budget. Ctrl-C leaves out the mappers
+    that had not finished.
 
     Args:
         names: mappers; None: all that can run. Those named must be able to.
@@ -188,10 +191,15 @@ def compare(
     Raises:
         SpecError: for unknown names or budgets that are not positive.
         MissingExtraError, UnsupportedError: when a mapper that was named can't run.
-        KeyboardInterrupt: when interrupted; nothing comparable is left.
+        KeyboardInterrupt: when interrupted before the first mapper had finished.
     """
-    contestants, left_out = [], {}
+    contestants: list[Contestant] = []
+    left_out: dict[str, str] = {}
+    interrupted = False
     for name in chosen_mappers(names):
+        if interrupted:
+            left_out[name] = "the comparison was interrupted"
+            continue
         try:
             contestants.append(
                 Contestant(
@@ -200,6 +208,10 @@ def compare(
                     tuple(_runs(target, name, seeds, None, seconds, progress)) if seconds is not None else (),
                 )
             )
+        except KeyboardInterrupt:
+            if not contestants:
+                raise
+            interrupted, left_out[name] = True, "the comparison was interrupted"
         except (MissingExtraError, UnsupportedError) as error:
             if names is not None and name in names:
                 raise
@@ -214,7 +226,7 @@ def compare(
         optimum = Yardstick(known, 0.0 if optimum.proved else optimum.lower_bound, False, optimum.seconds, note)
     return MapperComparison(
         target.objective.name, evaluations, seconds, seeds, tuple(contestants), left_out, optimum,
-        best.best if best is not None else None,
+        best.best if best is not None else None, interrupted,
     )  # fmt: skip
 
 
