@@ -93,10 +93,9 @@ def announced() -> Iterator[None]:
 
 
 def _drop_stale_caches(folders: set[Path]) -> None:
-    """Forget compiled code of `folders` when a file there or of the model changed: numba looks only at a function's own file."""
-    model = Path(__file__).parent
+    """Forget compiled code of `folders` when a file with marked functions changed: numba looks only at a function's own file."""
+    sources = sorted({Path(f.__code__.co_filename) for f in _functions} | {Path(__file__).with_name("records.py")})
     for folder in folders:
-        sources = sorted({*folder.glob("*.py"), *model.glob("*.py")})
         stamp = "\n".join(f"{s.name} {s.stat().st_mtime_ns} {s.stat().st_size}" for s in sources)
         cache = folder / "__pycache__"
         record = cache / "kernel.stamp"

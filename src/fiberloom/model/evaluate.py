@@ -72,6 +72,15 @@ def evaluate_problem(problem: Problem, mapping: Mapping, *, check_fit: bool = Tr
     return build_evaluation(problem, mapping, row, scratch, (f"the mapping does not fit: {misfit.problem}",))
 
 
+def account_of(problem: Problem, packed: PackedMappings) -> Any:
+    """The kernel's work record of the first of `packed`, whether or not it fits; None where it can't be evaluated."""
+    arrays = problem.arrays.copy()
+    arrays["evaluate_misfits"] = True
+    works = np.zeros(1, WORK)
+    status = int(_run(arrays, packed, OccupancyTables(problem), works, np.arange(1)).status[0])
+    return works[0] if status == 0 or status >= FIRST_MISFIT else None
+
+
 @dataclass(frozen=True)
 class BatchResult:
     """Totals of a batch, one entry per mapping.

@@ -14,9 +14,11 @@ import numpy as np
 
 from fiberloom.mapper.exact.sweep import boundary_bound, shape_inside
 from fiberloom.model.compiled import entry_point, kernel
-from fiberloom.model.counting import ACTUAL, FILL, READ, UPDATE
+from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
 from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
+from fiberloom.model.leaders import exact_leader_boxes, follower_level
 from fiberloom.model.occupancy import combine
+from fiberloom.model.records import MAX_TENSORS
 
 DEMANDS: Final = 8
 """Levels with a bandwidth limit that the search takes."""
@@ -32,9 +34,11 @@ LABEL: Final[Any] = np.dtype(
         ("cycles", np.float64),  # least cycles that bandwidths outside ask for
         ("lanes", np.float64),  # product of the spatial factors so far
         ("power", np.float64),  # leakage per cycle of the levels outside
+        ("busy", np.float64),  # least computations that take a cycle, over all lanes
         ("value", np.float64),  # bound on the objective
         ("reads", np.float64, (DEMANDS,)),  # words per instance so far, of levels with a bandwidth
         ("writes", np.float64, (DEMANDS,)),
+        ("pending", np.float64, (MAX_TENSORS,)),  # metadata energy that tiles further in decide on
         ("next", np.int64),  # next label with the same shape and interface; −1
     ],
     align=True,
@@ -46,6 +50,7 @@ class Table(NamedTuple):
     """Labels found in one step, by shape and interface."""
 
     labels: Any  # (n,) LABEL
+    states: Any  # (n, X) what gating and skipping found outside, see `SparseState`; X = 0 where nothing is sparse
     keys: Any  # open addressing, a power of two; 0 is free
     heads: Any  # first label of each list
     state: Any  # (1,) labels in use
@@ -58,6 +63,8 @@ class Scratch(NamedTuple):
     """Room for one step."""
 
     label: Any  # (1,) LABEL
+    state: Any  # (X,)
+    own: Any  # (T,)
     entry: Any  # (S, K, J) bounds from where the labels stand
     digit: Any  # (D,)
     turn: Any  # (D,)
@@ -65,10 +72,13 @@ class Scratch(NamedTuple):
     rest: Any  # (J,)
     heap: Any  # (n,) least bounds met in this step of a beam, the largest first; empty: no beam
     held: Any  # (1,) how many
+    shapes: Any  # (L,) tile shape of every level outside
 
 
 BASE: Final = 64
 """Loops of a label are laid out from here, those of the step that continues it before."""
+_WHOLE: Final = float(2**50)
+"""Probabilities become whole numbers of this, to be told apart."""
 SLACK: Final = 1e-11
 """Relative difference below which two energies are the same number, summed in another order."""
 
@@ -110,10 +120,10 @@ def beaten(energy, cycles, rule, best, count):
 
 
 @entry_point
-def bound(energy, cycles, lanes, power, level, rest, g, cost, rule, best, count):
+def bound(energy, cycles, busy, lanes, power, level, rest, g, cost, rule, best, count):
     """Bound on the objective of every completion, infinity when all are beaten.
 
-    `rest[J]` are the least energies of the rest; `cost` holds the busy cycles of one lane and the leakage inside.
+    `rest[J]` are the least energies of the rest; `cost` holds the energy of compute and the leakage inside each level.
     """
     least = np.inf
     alive = False
@@ -121,9 +131,9 @@ def bound(energy, cycles, lanes, power, level, rest, g, cost, rule, best, count)
         h = rest[j]
         if h == np.inf:
             break
-        c = max(cycles, cost[0] / (lanes * g.ceiling[level, j]))
+        c = max(cycles, busy / (lanes * g.ceiling[level, j]))
         c = np.ceil(c - 1e-9)
-        e = energy + h + cost[1] + (power + lanes * cost[3 + level]) * c
+        e = energy + h + cost[0] + (power + lanes * cost[2 + level]) * c
         if not beaten(e, c, rule, best, count):
             alive = True
             least = min(least, value_of(e, c, rule))
@@ -131,7 +141,7 @@ def bound(energy, cycles, lanes, power, level, rest, g, cost, rule, best, count)
 
 
 @kernel
-def add_label(table, label, rule):
+def add_label(table, label, state):
     """Put `label` into the table unless one with its shape and interface is as good."""
     count = table.state[0]
     key = combine(label.interface, label.shape)
@@ -164,15 +174,20 @@ def add_label(table, label, rule):
     table.keys[slot] = key
     table.heads[slot] = count
     table.labels[count] = label
+    for i in range(state.shape[0]):
+        table.states[count, i] = state[i]
     table.state[0] = count + 1
 
 
 @kernel
 def _as_good(a, b):
-    if a.cycles > b.cycles or a.power > b.power or a.lanes < b.lanes:
+    if a.cycles > b.cycles or a.power > b.power or a.lanes < b.lanes or a.busy > b.busy * (1 + SLACK):
         return False
     for level in range(a.reads.shape[0]):
         if a.reads[level] > b.reads[level] * (1 + SLACK) or a.writes[level] > b.writes[level] * (1 + SLACK):
+            return False
+    for t in range(MAX_TENSORS):
+        if a.pending[t] > b.pending[t] * (1 + SLACK):
             return False
     return True
 
@@ -210,7 +225,7 @@ def within_beam(t, value):
 
 
 @kernel
-def walk(p, g, w, pool, index, depth, orders):
+def walk(p, g, w, pool, index, depth, orders, shapes):
     """Lay out the loops of label `index` in `w`, from `BASE` on: the work record of the nest outside its shape.
 
     `depth` counts the steps since the root: odd ones are temporal loops, even ones spatial, from the outermost level in.
@@ -224,6 +239,7 @@ def walk(p, g, w, pool, index, depth, orders):
     if depth % 2 == 0:
         for d in range(D):
             w.extent[innermost + 1, d] = w.running[d]
+        shapes[innermost] = pool[index].shape
     for step in range(depth, 0, -1):
         level = L - 1 - (step - 1) // 2
         before = pool[pool[at].parent].shape
@@ -244,6 +260,7 @@ def walk(p, g, w, pool, index, depth, orders):
             for d in range(D):
                 w.running[d] = g.extents[before, d]
                 w.extent[level + 1, d] = w.running[d]
+            shapes[level] = before
         else:
             w.active_start[level] = n
             lanes = 1
@@ -284,13 +301,18 @@ def prepend(w, position, variable, bound_, level, axis):
 
 
 @kernel
-def interface(p, g, w, start, row, lanes, plain):
+def interface(p, g, w, start, row, lanes, plain, state, shapes):
     """What loops further in can notice of those laid out from `start` on, as a number.
 
     `row` is the outermost child row still to be crossed. With `plain` (no bandwidth, leakage or cluster) the number of
     instances of outer levels can't be noticed.
     """
     total = np.int64(1)
+    if g.whole_nest[row]:
+        for i in range(start, w.active_count):
+            total = combine(combine(total, w.active_variable[i]), w.active_bound[i])
+            total = combine(total, w.active_level[i] * 2 + w.active_axis[i])
+        return total
     for t in range(p.tensors):
         r = row
         while r > 0 and g.parent[r, t] < 0:
@@ -339,6 +361,14 @@ def interface(p, g, w, start, row, lanes, plain):
             h = combine(h, idle_all)
         if not plain:
             h = combine(h, w.used_instances[k + 1])
+        if g.sparse:
+            h = combine(h, np.int64(state[t] * _WHOLE))
+            for leader in range(p.tensors):
+                h = combine(h, np.int64(state[p.tensors * (1 + t) + leader] * _WHOLE))
+            h = combine(h, np.int64(state[p.tensors * (1 + p.tensors) + t]))
+            for c in range(row):
+                if g.arrives[c, t] >= row:
+                    h = combine(h, np.int64(g.occupied[t, shapes[g.arrives[c, t]]] * _WHOLE))
         total = combine(total, h)
     if not plain:
         total = combine(total, np.int64(lanes))
@@ -346,8 +376,8 @@ def interface(p, g, w, start, row, lanes, plain):
 
 
 @kernel
-def cross(p, g, m, w, level, t, label):
-    """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
+def _crossing_words(p, g, m, w, level, t):
+    """Dense words that one parent reads and is updated with, and that one child is filled with."""
     row = level
     k = g.parent[row, t]
     words = sent_to_child(p, t, w, level)
@@ -361,34 +391,147 @@ def cross(p, g, m, w, level, t, label):
             groups = float(distinct_offsets(p, t, w, level, at))
         else:
             groups *= distinct_offsets(p, t, w, at, at)
-    content = words * groups
-    parents, children = float(w.used_instances[k + 1]), float(w.used_instances[level])
+    read = words * groups
     updated = 0.0
     filled = float(words) if row > 0 else 0.0
-    read = content
     if t == p.output:
-        updated = content
-        read = content - min(content, float(distinct_elements(p, t, w, k)))
+        updated = read
+        read -= min(read, float(distinct_elements(p, t, w, k)))
         if row > 0:
             filled -= min(filled, float(distinct_elements(p, t, w, row - 1)))
-    scale = parents
-    if p.cluster[k] > 1:
-        scale = np.ceil(parents / p.cluster[k])
-    energy = (read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]) * scale / p.block_of[k, t]
+    return read, updated, filled
+
+
+@kernel
+def _copies(p, level, instances):
+    """Accesses that the instances of a level pay for: those of a cluster share one."""
+    return np.ceil(instances / p.cluster[level]) if p.cluster[level] > 1 else instances
+
+
+@kernel
+def cross(p, g, m, w, level, t, label):
+    """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
+    k, c = g.parent[level, t], level - 1
+    read, updated, filled = _crossing_words(p, g, m, w, level, t)
+    energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
+    energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.block_of[k, t]
     slot = g.demand[k]
     if slot >= 0:
         label.reads[slot] += read
         label.writes[slot] += updated
-    if row > 0:
-        c = row - 1
-        scale = children
-        if p.cluster[c] > 1:
-            scale = np.ceil(children / p.cluster[c])
-        energy += filled * p.energy[c, FILL, ACTUAL] * scale / p.block_of[c, t]
+    if level > 0:
+        energy += filled * p.energy[c, FILL, ACTUAL] * _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
         slot = g.demand[c]
         if slot >= 0:
             label.writes[slot] += filled
     return energy
+
+
+@kernel
+def _arriving(p, g, level, t, shapes):
+    """Share of the dense words that a level's format and empty tiles outside leave."""
+    if p.has_metadata[level, t]:
+        return g.density[t, shapes[level]]
+    at = g.arrives[level, t]
+    return g.occupied[t, shapes[at]] if at >= 0 else 1.0
+
+
+@kernel
+def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
+    """As `cross`, with formats, gating and skipping; `scratch.state` goes on to what is found at this boundary."""
+    T = p.tensors
+    k, c = g.parent[level, t], level - 1
+    read, updated, filled = _crossing_words(p, g, m, w, level, t)
+    state, shapes = scratch.state, scratch.shapes
+    outside = state[t]
+    surviving = outside
+    kind = 0
+    best = -1.0
+    for s in range(p.entries):
+        o = p.saf_first[s]
+        if p.option_follower[o] != t or follower_level(m, p.saf_level[s], t, p.levels) != k:
+            continue
+        probability = exact_leader_boxes(p, tab, w, k, c, t, p.option_leaders[o])
+        if probability > best:
+            best = probability
+            kind = p.saf_kind[s]
+            for leader in range(T):
+                scratch.own[leader] = w.leader_empty[leader]
+            for d in range(p.variables):
+                w.best_extent[d] = w.leader_extent[d]
+    if kind > 0:
+        boxes = np.int64(state[T * (1 + T) + t])
+        for leader in range(T):
+            own, met = scratch.own[leader], state[T * (1 + t) + leader]
+            if own > met:
+                surviving *= (1.0 - own) / (1.0 - met)
+                state[T * (1 + t) + leader] = own
+                boxes = combine(boxes, np.int64(leader + 1))
+                for d in range(p.variables):
+                    if p.is_relevant[leader, d]:
+                        boxes = combine(boxes, w.best_extent[d])
+        state[T * (1 + T) + t] = float(boxes & 0xFFFFFFFFFFFF)
+    state[t] = surviving
+    gone = outside - surviving
+    parents = float(w.used_instances[k + 1])
+    share = _arriving(p, g, k, t, shapes)
+    copies = _copies(p, k, parents)
+    vectors = share * copies * g.overhead[k, t, shapes[k]] / p.block_of[k, t]
+    energy = read * vectors * (surviving * p.energy[k, READ, ACTUAL] + gone * p.energy[k, READ, kind])
+    energy += updated * vectors * (surviving * p.energy[k, UPDATE, ACTUAL] + gone * p.energy[k, UPDATE, kind])
+    passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
+    slot = g.demand[k]
+    if slot >= 0:
+        label.reads[slot] += read * share * passing
+        label.writes[slot] += updated * share * passing
+    if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
+        # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
+        bits = g.metadata[k, t]
+        if g.fibres[k, t]:
+            bits *= g.occupied[t, shape] if level > 0 else 0.0
+        vectors = bits / p.metadata_width[k] * copies
+        pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
+        pending += updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+        if g.parent[k + 1, t] >= 0:
+            _, _, into = _crossing_words(p, g, m, w, k + 1, t)
+            pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
+        label.pending[t] += pending
+    if level == 0 or not p.has_metadata[c, t]:
+        if level > 0 and g.whole[t, shape] > 1:
+            energy += label.pending[t]
+        label.pending[t] = 0.0
+    if level > 0:
+        children = float(w.used_instances[level])
+        share_inside = _arriving(p, g, c, t, shapes)
+        vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.block_of[c, t]
+        energy += filled * vectors * surviving * p.energy[c, FILL, ACTUAL]
+        slot = g.demand[c]
+        if slot >= 0:
+            label.writes[slot] += filled * share_inside * surviving
+        if p.is_compressed[k, t] and not p.is_compressed[c, t]:
+            energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
+            if t == p.output:
+                energy += updated * share * surviving * p.conversion_energy[c, 1] * parents
+    return energy
+
+
+@kernel
+def least_busy(p, g, level, state):
+    """Computations that take a cycle at least, when skipping has found what `state` says down to child row `level`."""
+    T = p.tensors
+    busy = g.outside[0]
+    for leader in range(T):
+        if g.last_row[leader] < 0:
+            continue
+        most = 1.0 - p.element_density[leader]
+        if level <= g.last_row[leader]:  # nothing further in looks at it
+            met = 0.0
+            for t in range(T):
+                if t != p.output:
+                    met += state[T * (1 + t) + leader]
+            most = min(most, met)
+        busy *= 1.0 - most
+    return busy
 
 
 @kernel
@@ -406,7 +549,7 @@ def least_cycles(p, g, label):
 
 
 @entry_point
-def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best, found, cost, plain, t):
+def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t):
     """Continue labels ``first`` … ``last`` of `pool` by the temporal loops of the next level.
 
     `after[S, K, J]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
@@ -417,10 +560,12 @@ def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best,
     label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
-        if bound(origin.energy, origin.cycles, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
+        if bound(origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
                  g, cost, rule, best, found) == np.inf:  # fmt: skip
             continue
-        walk(p, g, w, pool, source, depth, table.orders)
+        walk(p, g, w, pool, source, depth, table.orders, t.shapes)
+        for i in range(t.state.shape[0]):
+            t.state[i] = states[source, i]
         start = origin.shape
         for d in range(D):
             t.digit[d] = (start // g.stride[d]) % g.count[d]
@@ -445,7 +590,7 @@ def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best,
                 kind = g.kind_of[table.orders[level, row, 0]] if loops else origin.kind
                 if t.kind_value[kind] < 0.0:
                     t.kind_value[kind] = bound(
-                        origin.energy, origin.cycles, origin.lanes, origin.power, level, after[shape, kind],
+                        origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, after[shape, kind],
                         g, cost, rule, best, found,
                     )  # fmt: skip
                     if not within_beam(t, t.kind_value[kind]):
@@ -464,14 +609,17 @@ def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best,
                 label.kind = kind
                 label.energy = origin.energy
                 label.cycles = origin.cycles
+                label.busy = origin.busy
                 label.lanes = origin.lanes
                 label.power = origin.power
                 label.value = t.kind_value[kind]
                 for i in range(label.reads.shape[0]):
                     label.reads[i] = origin.reads[i]
                     label.writes[i] = origin.writes[i]
-                label.interface = interface(p, g, w, position, level, origin.lanes, plain)
-                add_label(table, label, rule)
+                for i in range(label.pending.shape[0]):
+                    label.pending[i] = origin.pending[i]
+                label.interface = interface(p, g, w, position, level, origin.lanes, plain, t.state, t.shapes)
+                add_label(table, label, t.state)
             d = 0
             while d < D:
                 t.turn[d] += 1
@@ -484,7 +632,7 @@ def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best,
 
 
 @entry_point
-def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, best, found, cost, plain, t, shares):
+def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t, shares):
     """As `expand_temporal`, by the spatial loops of the level: tensors cross into the tiles inside.
 
     `after[S, K, J]` bounds what follows inside; at compute it is zero.
@@ -495,10 +643,10 @@ def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, bes
     label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
-        if bound(origin.energy, origin.cycles, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
+        if bound(origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
                  g, cost, rule, best, found) == np.inf:  # fmt: skip
             continue
-        walk(p, g, w, pool, source, depth, table.orders)
+        walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         steps = 1.0
         for i in range(BASE, w.active_count):
             if w.active_axis[i] == 0:
@@ -526,7 +674,7 @@ def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, bes
             for j in range(J):
                 t.rest[j] = after[shape, origin.kind, j] if level > 0 else 0.0
             promise = bound(
-                origin.energy + crossing, origin.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+                origin.energy + crossing, origin.cycles, origin.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
             )
             if promise == np.inf or not within_beam(t, promise):
                 continue
@@ -551,14 +699,27 @@ def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, bes
             for i in range(label.reads.shape[0]):
                 label.reads[i] = origin.reads[i]
                 label.writes[i] = origin.writes[i]
+            for i in range(label.pending.shape[0]):
+                label.pending[i] = origin.pending[i]
             energy = origin.energy
-            for i in range(T):
-                if g.parent[level, i] >= 0:
-                    energy += cross(p, g, m, w, level, i, label)
+            label.busy = origin.busy
+            if g.sparse:
+                t.shapes[level - 1] = shape
+                for i in range(t.state.shape[0]):
+                    t.state[i] = states[source, i]
+                for i in range(T):
+                    if g.parent[level, i] >= 0:
+                        energy += cross_sparse(p, g, m, tab, w, level, i, label, shape, t)
+                if g.refines:
+                    label.busy = max(label.busy, least_busy(p, g, level, t.state))
+            else:
+                for i in range(T):
+                    if g.parent[level, i] >= 0:
+                        energy += cross(p, g, m, w, level, i, label)
             label.energy = energy
             label.cycles = max(origin.cycles, least_cycles(p, g, label))
-            label.value = bound(energy, label.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best, found)
+            label.value = bound(energy, label.cycles, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found)
             if label.value == np.inf:
                 continue
-            label.interface = interface(p, g, w, position, level - 1, lanes, plain) if level > 0 else np.int64(0)
-            add_label(table, label, rule)
+            label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes) if level > 0 else np.int64(0)
+            add_label(table, label, t.state)

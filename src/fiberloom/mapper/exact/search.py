@@ -21,6 +21,7 @@ from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
 from fiberloom.mapper.exact.labels import LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
+from fiberloom.mapper.exact.sparsity import is_loose
 from fiberloom.mapper.exact.sweep import Terrain
 from fiberloom.mapper.exact.terrain import Ground, ground, terrain
 from fiberloom.mapper.objective import Objective
@@ -28,9 +29,10 @@ from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.compiled import announced, compile_kernel
-from fiberloom.model.evaluate import BatchEvaluator
+from fiberloom.model.evaluate import BatchEvaluator, account_of
 from fiberloom.model.lower import Problem
 from fiberloom.model.records import MAPPING, WORK
+from fiberloom.model.tables import OccupancyTables
 
 Array = NDArray[Any]
 
@@ -70,6 +72,8 @@ class _Template:
     temporal: list[Array]
     spatial: list[Array]
     value: float
+    compute_pj: float = 0.0
+    busy: float = 0.0
 
 
 class _Stop(Exception):
@@ -101,6 +105,8 @@ class ExactSearch:
         self.found = 0
         self.rows: list[PackedMappings] = []
         self.cut = math.inf
+        self.loose = is_loose(problem.arrays[0], bool(space.peer_links.any()))
+        self.tables = OccupancyTables(problem)
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
 
     def run(self) -> Optimum:
@@ -166,17 +172,45 @@ class ExactSearch:
             temporal.append(outer)
             inner = outer
         template = _Template(keep, land, *base.orders_for(keep), temporal, spatial, 0.0)
+        template.compute_pj, template.busy = self._compute(base, keep)
         template.value = self._root_value(template)
         return template
 
-    def _cost(self) -> Array:
-        """Busy cycles of one lane, energy of compute, and leakage of what lies inside each level (see `labels.bound`)."""
+    def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
+        """Least energy of compute, and least computations that take a cycle.
+
+        Both are what the model says of the mapping with all loops outermost, so that gating and skipping look at single
+        elements; the innermost loop indexes every input, so that no element stays put for more.
+        """
+        p = self.problem.arrays[0]
+        D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+        work = float(np.prod(self.space.bounds.astype(float)))
+        inputs = [t for t in range(T) if t != int(p["output"])]
+        thin = math.prod(float(p["element_density"][t]) for t in inputs)
+        least = work * thin * float(p["compute_energy"][0]), work * thin
+        moving = [d for d in range(D) if all(p["is_relevant"][t, d] for t in inputs) and self.space.bounds[d] > 1]
+        entries = int(p["entries"])
+        if self.loose or (entries and not moving):
+            return least
+        nest = np.ones((1, L, D), np.int64)
+        nest[0, L - 1] = self.space.bounds
+        first = moving[0] if moving else 0
+        order = np.tile(np.array([first, *(d for d in range(D) if d != first)]), (1, L, 1))
+        row = PackedMappings(
+            nest, np.ones_like(nest), order, order, np.zeros((1, L), np.int64), keep[None], self.space.multicast,
+            self.space.peer_links,
+        )  # fmt: skip
+        account = account_of(self.problem, row)
+        if account is None:
+            return least
+        return float(account["compute_energy"].sum()), float(account["compute"][:2].sum())
+
+    def _cost(self, template: _Template) -> Array:
+        """Energy of compute, and leakage of what lies inside each level from −1 on (see `labels.bound`)."""
         p = self.problem.arrays[0]
         L = int(p["levels"])
-        work = float(np.prod(self.space.bounds.astype(float)))
         leak = p["leak"][: L + 1]
-        inside = np.concatenate([leak[:1], np.cumsum(leak)[: L]])
-        return np.array([work, work * float(p["compute_energy"][0]), *inside])
+        return np.array([template.compute_pj, *leak[:1], *np.cumsum(leak)[:L]])
 
     def _root(self, template: _Template) -> Any:
         root = np.zeros(1, LABEL)
@@ -184,6 +218,7 @@ class ExactSearch:
         root["parent"], root["lanes"] = -1, 1.0
         root["shape"] = len(template.land.extents) - 1
         root["power"] = self.problem.arrays[0]["leak"][L]
+        root["busy"] = template.busy
         return root
 
     def _root_value(self, template: _Template) -> float:
@@ -191,7 +226,7 @@ class ExactSearch:
         L = int(p["levels"])
         rest = template.temporal[-1][-1, 0]
         return float(
-            labels.bound(0.0, 0.0, 1.0, float(p["leak"][L]), L - 1, rest, template.land, self._cost(), self.rule,
+            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, rest, template.land, self._cost(template), self.rule,
                          self.best, self.found)
         )  # fmt: skip
 
@@ -202,12 +237,15 @@ class ExactSearch:
         """Labels of all stages, one after the other; at most `beam` go on from each (0: all)."""
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
-        cost = self._cost()
+        cost = self._cost(template)
         K, J = len(base.status), base.threshold.shape[1]
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
         plain = not (land.demand >= 0).any() and not p["leak"][: L + 1].any() and (p["cluster"][:L] <= 1).all()
         pool = [self._root(template)]
         everything = pool[0]
+        T = land.parent.shape[1]
+        states = np.zeros((1, T * (T + 2) if land.sparse else 0))
+        states[:, :T] = 1.0
         first = 0
         room = 16_384 if beam else 65_536
         for depth in range(2 * L):
@@ -219,36 +257,40 @@ class ExactSearch:
             else:
                 after, entry = template.spatial[level], template.temporal[level]
             scratch = Scratch(
-                np.zeros(1, LABEL), entry, np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64),
+                np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry, np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64),
                 np.zeros(K), np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
+                np.zeros(L, np.int64),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:
-                table = self._table(template, room)
+                table = self._table(template, room, states.shape[1])
                 scratch.held[0] = 0
                 at = first
                 while at < last and (table.dropped[0] == math.inf or room >= self.capacity):
                     upto = min(last, at + _CHUNK)
-                    arguments = (everything, at, upto, depth, after, table, self.rule, self.best, self.found, cost,
+                    arguments = (everything, states, at, upto, depth, after, table, self.rule, self.best, self.found, cost,
                                  plain, scratch)  # fmt: skip
                     if spatial:
                         labels.expand_spatial(
-                            p, land, self.mappings[0], self.works[0], *arguments, base.shares[level]
+                            p, land, self.mappings[0], self.tables.arrays, self.works[0], *arguments, base.shares[level]
                         )
                     else:
                         labels.expand_temporal(p, land, self.works[0], *arguments)
                     at = upto
                     if self._late():
                         raise _Stop
+                if self.tables.absorb(self.works):
+                    self.works["miss_count"] = 0
+                    continue
                 if at >= last and (table.dropped[0] == math.inf or room >= self.capacity):
                     break
                 room = min(self.capacity, room * 4)
             self.cut = min(self.cut, table.dropped[0]) if not beam else self.cut
-            fresh = table.labels[: table.state[0]]
-            fresh = fresh[np.isfinite(fresh["value"])]
-            fresh = fresh[np.argsort(fresh["value"], kind="stable")]
+            found = table.labels["value"][: table.state[0]]
+            kept = np.argsort(found, kind="stable")[: np.isfinite(found).sum()]
             if beam:
-                fresh = fresh[:beam]
+                kept = kept[:beam]
+            fresh = table.labels[kept]
             self.statistics["labels"] += len(fresh)
             if self.progress is not None:
                 self.progress({"depth": depth, "depths": 2 * L, "labels": len(fresh), "beam": beam, "best": self._value()})
@@ -256,12 +298,13 @@ class ExactSearch:
                 return
             first = len(everything)
             everything = np.concatenate([everything, fresh])
+            states = np.concatenate([states, table.states[kept]])
         self._leaves(base, template, everything, first)
 
-    def _table(self, template: _Template, room: int) -> Table:
+    def _table(self, template: _Template, room: int, width: int) -> Table:
         keys = 1 << (2 * room - 1).bit_length()
         return Table(
-            np.empty(room, LABEL), np.zeros(keys, np.int64), np.empty(keys, np.int64), np.zeros(1, np.int64),
+            np.empty(room, LABEL), np.empty((room, width)), np.zeros(keys, np.int64), np.empty(keys, np.int64), np.zeros(1, np.int64),
             np.full(1, np.inf), template.orders, template.order_first,
         )  # fmt: skip
 
@@ -271,7 +314,7 @@ class ExactSearch:
         while at < len(pool):
             chunk = np.arange(at, min(len(pool), at + _LEAVES))
             alive = [
-                not labels.beaten(pool["energy"][i] + self._cost()[1], pool["cycles"][i], self.rule, self.best, self.found)
+                not labels.beaten(pool["energy"][i] + template.compute_pj, pool["cycles"][i], self.rule, self.best, self.found)
                 for i in chunk
             ] if self.front else [self.found == 0 or pool["value"][i] <= self._value() * (1 + 1e-11) for i in chunk]  # fmt: skip
             chunk = chunk[np.array(alive, bool)]

@@ -52,7 +52,18 @@ class Terrain(NamedTuple):
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
     fill: Any  # (L + 1, T) energy of a word filled at the child
-    favour: Any  # (L + 1, T, S) or (1, 1, 1): least share of accesses that gating, skipping and formats leave
+    sparse: bool
+    sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping and empty tiles leave
+    filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse
+    density: Any  # (T, S) expected share of non-zeros
+    occupied: Any  # (T, S) probability that the tile is not empty
+    overhead: Any  # (L, T, S) vector accesses of a compressed tile over those of full blocks
+    metadata: Any  # (L, T) bits of metadata per dense word, where no other loops than the child's tile decide on them
+    fibres: Any  # (L, T) whether only fibres with a non-zero pay them
+    whole_nest: Any  # (L + 1,) whether every loop outside the child row may still be noticed further in
+    arrives: Any  # (L, T) level whose tile decides whether the tensor's tile here arrives at all; −1: it does
+    last_row: Any  # (T,) innermost child row at which skipping looks at the tensor; −1: none does
+    refines: bool  # whether what skipping finds outside bounds the busy cycles
 
 
 @kernel
@@ -112,8 +123,8 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
                 part = content * g.update[row, t]
                 content = max(0.0, content - g.size[t] * min(g.above[k], g.idle[t, before]))
             part += content * g.read[row, t]
-            if g.favour.shape[0] > 1:
-                part *= g.favour[row, t, after if row > 0 else 0]
+            if g.sparse:
+                part *= g.sent_share[row, t, after if row > 0 else 0]
             energy += part
         # what the child is filled with
         if level > 0 and g.parent[level, t] >= 0:
@@ -126,8 +137,8 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
             if t == p.output:
                 filled = max(0.0, filled - g.size[t] * min(g.above[level - 1], g.idle[t, after]))
             part = filled * g.fill[level, t]
-            if g.favour.shape[0] > 1:
-                part *= g.favour[level, t, after]
+            if g.sparse:
+                part *= g.filled_share[level, t, after]
             energy += part
     return energy
 

@@ -14,6 +14,7 @@ from fiberloom.errors import UnsupportedError
 from fiberloom.mapper.exact.labels import BASE, DEMANDS
 from fiberloom.mapper.exact.lattice import Lattice, Spreads, lanes_within, lattice, spreads, temporal_steps
 from fiberloom.mapper.exact.orders import Relevance, orders_by_set
+from fiberloom.mapper.exact.sparsity import sparsity, statistics
 from fiberloom.mapper.exact.sweep import CLOSED, OPEN, WINDOW, Terrain
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.counting import FILL, READ, UPDATE
@@ -77,6 +78,16 @@ class Ground:
         for level, (_, listed) in enumerate(found):
             orders[level, : len(listed)] = listed
         return orders, np.stack([first for first, _ in found])
+
+    def statistics(self, t: int, block: int = 1) -> Array:
+        """See `fiberloom.mapper.exact.sparsity.statistics`; computed once."""
+        if (t, block) not in self._statistics:
+            self._statistics[t, block] = statistics(self, t, block)
+        return self._statistics[t, block]
+
+    @cached_property
+    def _statistics(self) -> dict[tuple[int, int], Array]:
+        return {}
 
     @cached_property
     def whole(self) -> Array:
@@ -226,10 +237,17 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         parent[0, t] = keepers[0]
         for inner, outer in zip(keepers[:-1], keepers[1:], strict=True):
             parent[inner + 1, t] = outer
+    thin = sparsity(base, keep, parent)
+    if thin is None:
+        return None
     fits = np.ones((L, points.size), np.uint8)
     for level in range(L):
         used = sum(
-            (base.whole[t] * float(p["word_scale"][level, t]) for t in range(T) if keep[level, t]),
+            (
+                (thin.most[t] if p["is_compressed"][level, t] else base.whole[t]) * float(p["word_scale"][level, t])
+                for t in range(T)
+                if keep[level, t]
+            ),
             np.zeros(points.size),
         )
         fits[level] = (used <= p["capacity"][level] * (1 + 1e-12)) & (
@@ -254,10 +272,12 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
             sends[at, t] = row
             upper[row, t] = fan[at + 1 : k + 1].prod()
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
+            outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
             update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
             if row > 0:
                 inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["block_of"][row - 1, t])
+                inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
     demand = np.full(L, -1, np.int64)
     slot = 0
@@ -306,5 +326,16 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         read=read,
         update=update,
         fill=fill,
-        favour=np.ones((1, 1, 1)),
+        sparse=thin.sparse,
+        sent_share=thin.sent_share,
+        filled_share=thin.filled_share,
+        density=thin.density,
+        occupied=thin.occupied,
+        overhead=thin.overhead,
+        metadata=thin.metadata,
+        fibres=thin.fibres,
+        whole_nest=thin.whole_nest,
+        arrives=thin.arrives,
+        last_row=thin.last_row,
+        refines=thin.refines,
     )

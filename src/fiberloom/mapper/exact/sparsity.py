@@ -1,0 +1,180 @@
+"""What formats, gating and skipping do on a ground: tables over tile shapes, and what can't be known from a shape alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U, SKIPPING
+from fiberloom.model.tables import tile_rows
+
+if TYPE_CHECKING:
+    from fiberloom.mapper.exact.terrain import Ground
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Tables for one choice of keeps; the names are those of `fiberloom.mapper.exact.sweep.Terrain`.
+
+    Attributes:
+        most: ``(T, S)`` largest occupancy.
+        least: ``(T,)`` least expected share of non-zeros over all tiles.
+    """
+
+    sparse: bool
+    most: Array
+    least: Array
+    density: Array
+    occupied: Array
+    sent_share: Array
+    filled_share: Array
+    overhead: Array
+    metadata: Array
+    fibres: Array
+    whole_nest: Array
+    arrives: Array
+    last_row: Array
+    refines: bool
+
+
+def is_sparse(p: Any) -> bool:
+    """Whether anything but dense traffic decides on costs (densities alone don't)."""
+    return bool(p["any_metadata"]) or int(p["entries"]) > 0
+
+
+def is_loose(p: Any, peer_links: bool) -> bool:
+    """Whether the model has features that the search only bounds from below."""
+    several = bool((p["saf_options"][: int(p["entries"])] > 1).any())
+    return (
+        not p["exact"]
+        or bool(p["spatial_entries"])
+        or bool(p["position_entries"])
+        or several
+        or not bool(p["is_simple"][int(p["output"])])
+        or peer_links
+    )
+
+
+def statistics(base: Ground, t: int, block: int = 1) -> Array:
+    """Probability of being empty, largest and mean occupancy and blocks of tensor `t`'s tile for every shape, ``(S, 4)``."""
+    p = base.problem.arrays[0]
+    D, R = int(p["variables"]), int(p["rank_count"][t])
+    lengths = np.stack(
+        [1 + (base.points.extents - 1) @ np.abs(p["coefficient"][t, r, :D]) for r in range(R)], axis=1
+    )
+    lengths = np.minimum(lengths, p["tensor_shape"][t, :R])
+    distinct, inverse = np.unique(lengths, axis=0, return_inverse=True)
+    return tile_rows(base.problem, t, distinct, block)[inverse.reshape(-1)]
+
+
+def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
+    """The tables; None where a level would have to decompress and can't."""
+    p = base.problem.arrays[0]
+    T, L, S = int(p["tensors"]), int(p["levels"]), base.points.size
+    nothing = np.ones((1, 1, 1))
+    one = np.ones((1, 1))
+    if not is_sparse(p):
+        return Sparsity(
+            False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)),
+            np.zeros((L, T), np.uint8), np.zeros(L + 1, np.uint8), np.full((L, T), -1), np.full(T, -1), False,
+        )  # fmt: skip
+    metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
+    compressed = p["is_compressed"][:L, :T].astype(bool)
+    for t in range(T):
+        outside = False
+        for level in reversed(np.flatnonzero(keep[:, t])):
+            if outside and not compressed[level, t] and not p["can_decompress"][level]:
+                return None
+            outside = bool(compressed[level, t])
+    rows = [base.statistics(t) for t in range(T)]
+    empty = np.stack([r[:, 0] for r in rows])
+    most = np.stack([r[:, 1] for r in rows])
+    density = np.stack([r[:, 2] / base.whole[t] for t, r in enumerate(rows)])
+    overhead = np.ones((L, T, S))
+    for level in range(L):
+        for t in range(T):
+            block = int(p["block_of"][level, t])
+            if block > 1 and compressed[level, t] and metadata_at[level, t]:
+                found = base.statistics(t, block)
+                sparse_tile = (density[t] < 1.0) & (density[t] > 0.0) & (found[:, 2] > 0)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    overhead[level, t] = np.where(sparse_tile, found[:, 3] / (found[:, 2] / block), 1.0)
+    arrives = np.full((L, T), -1, np.int64)
+    for t in range(T):
+        decides = -1
+        for level in reversed(np.flatnonzero(keep[:, t])):
+            outer = parent[level + 1, t] if level + 1 <= L else -1
+            if outer >= 0 and metadata_at[outer, t]:
+                decides = level
+            arrives[level, t] = decides
+    sent, filled = np.ones((L + 1, T, S)), np.ones((L + 1, T, S))
+    last_row = np.full(T, -1, np.int64)
+    entries = [
+        (int(p["saf_kind"][s]), int(p["saf_level"][s]), int(p["option_follower"][o]), int(p["option_leaders"][o]))
+        for s in range(int(p["entries"]))
+        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s]))
+    ]
+    for row in range(L):
+        for t in range(T):
+            k = int(parent[row, t])
+            if k < 0:
+                continue
+            leaders = 0
+            for kind, level, follower, wanted in entries:
+                source = next((at for at in range(level, L) if keep[at, follower]), -1)
+                if follower == t and source >= k:
+                    leaders |= wanted
+                if follower == t and source == k and kind == SKIPPING and t != int(p["output"]):
+                    for leader in range(T):
+                        if wanted >> leader & 1 and (last_row[leader] < 0 or row < last_row[leader]):
+                            last_row[leader] = row
+            left = np.ones(S)
+            for leader in range(T):
+                if leaders >> leader & 1:
+                    left = left * (1.0 - empty[leader])
+            sent[row, t] = left * (1.0 - empty[t] if not metadata_at[k, t] and arrives[k, t] >= 0 else 1.0)
+            if row > 0:
+                c = row - 1
+                filled[row, t] = left * (1.0 - empty[t] if not metadata_at[c, t] and arrives[c, t] >= 0 else 1.0)
+    metadata, fibres, loose = _metadata(p, metadata_at, parent, density)
+    whole_nest = np.array([bool(loose[row:].any()) for row in range(L + 1)], np.uint8)
+    inputs = [t for t in range(T) if t != int(p["output"])]
+    innermost = [int(np.flatnonzero(keep[:, t])[0]) for t in inputs]
+    vanish = all(metadata_at[level, t] for level, t in zip(innermost, inputs, strict=True))
+    return Sparsity(
+        True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, whole_nest,
+        arrives, last_row, not vanish and not bool(p["compute_skipping"]),
+    )  # fmt: skip
+
+
+def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tuple[Array, Array, Array]:
+    """Bits per dense word ``(L, T)`` where the child's tile alone decides on them; whether per fibre; where it does not.
+
+    So it is for formats whose outer ranks cost nothing and whose innermost lists coordinates of the child's tile.
+    """
+    L, T = metadata_at.shape
+    bits, fibres, loose = np.zeros((L, T)), np.zeros((L, T), np.uint8), np.zeros((L, T), bool)
+    for level in range(L):
+        for t in range(T):
+            if not metadata_at[level, t]:
+                continue
+            ranks = int(p["format_ranks"][level, t])
+            kinds = p["format_kind"][level, t, :ranks]
+            paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
+            child = next((c for c in range(level - 1, -1, -1) if parent[c + 1, t] == level), -1)
+            plain_child = child >= 0 and not metadata_at[child, t]
+            uniform = bool(np.ptp(density[t]) < 1e-12)
+            free = ranks > 1 and not paid[1:].any() and child >= 0 and uniform and np.isinf(p["metadata_capacity_bits"][level])
+            if free and kinds[0] in (FORMAT_CP, FORMAT_RLE):
+                bits[level, t] = float(density[t, -1]) * float(p["metadata_bits"][level, t, 0])
+            elif free and kinds[0] == FORMAT_B and plain_child:
+                bits[level, t] = float(p["metadata_bits"][level, t, 0])
+                fibres[level, t] = 1
+            else:
+                loose[level, t] = True
+    return bits, fibres, loose
