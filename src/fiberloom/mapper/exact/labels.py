@@ -704,7 +704,8 @@ def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, tab
             energy = origin.energy
             label.busy = origin.busy
             if g.sparse:
-                t.shapes[level - 1] = shape
+                if level > 0:
+                    t.shapes[level - 1] = shape
                 for i in range(t.state.shape[0]):
                     t.state[i] = states[source, i]
                 for i in range(T):
@@ -721,5 +722,8 @@ def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, tab
             label.value = bound(energy, label.cycles, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found)
             if label.value == np.inf:
                 continue
-            label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes) if level > 0 else np.int64(0)
+            if level > 0:
+                label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes)
+            else:  # complete: only the model can tell
+                label.interface = np.int64(table.state[0] if g.sparse else 0)
             add_label(table, label, t.state)

@@ -37,6 +37,7 @@ class Sparsity:
     metadata: Array
     fibres: Array
     whole_nest: Array
+    any_metadata: bool
     arrives: Array
     last_row: Array
     refines: bool
@@ -81,7 +82,7 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     if not is_sparse(p):
         return Sparsity(
             False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)),
-            np.zeros((L, T), np.uint8), np.zeros(L + 1, np.uint8), np.full((L, T), -1), np.full(T, -1), False,
+            np.zeros((L, T), np.uint8), np.zeros(L + 1, np.uint8), False, np.full((L, T), -1), np.full(T, -1), False,
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
     compressed = p["is_compressed"][:L, :T].astype(bool)
@@ -143,12 +144,13 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
                 filled[row, t] = left * (1.0 - empty[t] if not metadata_at[c, t] and arrives[c, t] >= 0 else 1.0)
     metadata, fibres, loose = _metadata(p, metadata_at, parent, density)
     whole_nest = np.array([bool(loose[row:].any()) for row in range(L + 1)], np.uint8)
+    any_metadata = bool(metadata_at.any())
     inputs = [t for t in range(T) if t != int(p["output"])]
     innermost = [int(np.flatnonzero(keep[:, t])[0]) for t in inputs]
     vanish = all(metadata_at[level, t] for level, t in zip(innermost, inputs, strict=True))
     return Sparsity(
         True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, whole_nest,
-        arrives, last_row, not vanish and not bool(p["compute_skipping"]),
+        any_metadata, arrives, last_row, not vanish and not bool(p["compute_skipping"]),
     )  # fmt: skip
 
 
@@ -168,8 +170,9 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
             child = next((c for c in range(level - 1, -1, -1) if parent[c + 1, t] == level), -1)
             plain_child = child >= 0 and not metadata_at[child, t]
+            inside = 1 if plain_child else int(p["format_ranks"][child, t])
             uniform = bool(np.ptp(density[t]) < 1e-12)
-            free = ranks > 1 and not paid[1:].any() and child >= 0 and uniform and np.isinf(p["metadata_capacity_bits"][level])
+            free = ranks > inside and not paid[1:].any() and child >= 0 and uniform and np.isinf(p["metadata_capacity_bits"][level])
             if free and kinds[0] in (FORMAT_CP, FORMAT_RLE):
                 bits[level, t] = float(density[t, -1]) * float(p["metadata_bits"][level, t, 0])
             elif free and kinds[0] == FORMAT_B and plain_child:

@@ -42,6 +42,8 @@ class Terrain(NamedTuple):
     outside: Any  # (S,) iterations outside the tile
     size: Any  # (T,) least distinct elements
     windowed: Any  # (T,)
+    retained: Any  # (T, S) words that tiles of the shape hold together, over all other elements of ranks without a window
+    window_lanes: Any  # (L, T) lanes at and outside the level that may hold different windows, at most
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
     demand: Any  # (L,) slot of the level's demands in labels; −1: unlimited
     fits: Any  # (L, S)
@@ -61,6 +63,7 @@ class Terrain(NamedTuple):
     metadata: Any  # (L, T) bits of metadata per dense word, where no other loops than the child's tile decide on them
     fibres: Any  # (L, T) whether only fibres with a non-zero pay them
     whole_nest: Any  # (L + 1,) whether every loop outside the child row may still be noticed further in
+    any_metadata: bool  # whether ranks of formats may refuse a complete nest
     arrives: Any  # (L, T) level whose tile decides whether the tensor's tile here arrives at all; −1: it does
     last_row: Any  # (T,) innermost child row at which skipping looks at the tensor; −1: none does
     refines: bool  # whether what skipping finds outside bounds the busy cycles
@@ -91,6 +94,12 @@ def spread_idle(p, g, t, level, v):
     return idle
 
 
+@kernel
+def _swept_again(g, t, level, shape, times):
+    """Least words of a tensor whose windows are swept `times` over: each sweep may find one tile still in place."""
+    return g.size[t] + max(0.0, times - 1.0) * max(0.0, g.size[t] - g.retained[t, shape] * g.window_lanes[level, t])
+
+
 @entry_point
 def boundary_bound(p, g, level, v, before, after, kind, shares):
     """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`.
@@ -112,7 +121,9 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
             else:
                 if status == OPEN:
                     content = g.size[t]
-                elif status == CLOSED and g.windowed[t]:
+                elif status == WINDOW:
+                    content = _swept_again(g, t, level, after, g.idle[t, before] / upper)
+                elif g.windowed[t]:
                     content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
                 else:
                     content = g.size[t] * max(1.0, g.idle[t, before] / upper)
@@ -130,7 +141,9 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
         if level > 0 and g.parent[level, t] >= 0:
             if status == OPEN:
                 filled = g.size[t] * shares[t, v]
-            elif status == CLOSED and g.windowed[t]:
+            elif status == WINDOW:
+                filled = _swept_again(g, t, level, after, g.idle[t, after])
+            elif g.windowed[t]:
                 filled = g.whole[t, after] * g.outside[after]
             else:
                 filled = g.size[t] * g.idle[t, after]

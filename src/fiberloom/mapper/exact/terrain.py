@@ -294,6 +294,17 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     digit = np.zeros((D, int(space.bounds.max()) + 1), np.int32)
     for d in range(D):
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
+    lone = p["is_lone"][:T, :D].astype(bool)
+    retained = np.stack(
+        [base.whole[t] * (space.bounds / points.extents)[:, lone[t]].prod(axis=1) for t in range(T)]
+    )
+    widest = np.array([[float(choices[-1]) for choices in row] for row in space.spatial_choices]).reshape(L, D)
+    window_lanes = np.ones((L, T))
+    for level in range(L):
+        for t in range(T):
+            moves = base.effect[t] == WINDOW
+            wide = np.where(moves, widest, 1.0)[level:].prod(axis=1)
+            window_lanes[level, t] = np.minimum(wide, fan[level:]).prod()
     multicast = np.asarray(space.multicast, np.uint8)
     windowed = ~p["is_simple"][:T].astype(bool)
     return Terrain(
@@ -316,6 +327,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         outside=(space.bounds / points.extents).prod(axis=1),
         size=base.size,
         windowed=windowed,
+        retained=retained,
+        window_lanes=window_lanes,
         whole_spread=np.array([not multicast[:, t].all() for t in range(T)]),
         demand=demand,
         fits=fits,
@@ -335,6 +348,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         metadata=thin.metadata,
         fibres=thin.fibres,
         whole_nest=thin.whole_nest,
+        any_metadata=thin.any_metadata,
         arrives=thin.arrives,
         last_row=thin.last_row,
         refines=thin.refines,
