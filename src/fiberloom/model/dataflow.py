@@ -85,12 +85,17 @@ def build_nest(p, m, w):
     w.active_start[L] = active
     w.active_count = active
     w.steps = steps
+    w.remainder = False
+    for d in range(D):
+        if w.extent[L, d] != p.bounds[d]:
+            w.remainder = True
     # instances in use of each level: product of the fan-outs above it
     used = 1
     for level in range(L - 1, -1, -1):
         w.used_instances[level + 1] = used
         used *= w.fanout[level]
     w.used_instances[0] = used
+    w.points = w.steps * used
     for level in range(L):
         for t in range(p.tensors):
             w.whole[level, t] = tile_size(p, t, w.extent[level + 1])
@@ -117,7 +122,7 @@ def tile_size(p, t, extent):
 
 
 @kernel
-def _distinct_offsets(p, t, w, first_level, last_level):
+def distinct_offsets(p, t, w, first_level, last_level):
     """Distinct positions of tensor `t` among the children spanned by the spatial loops of levels first..last."""
     if first_level == last_level and w.fanout[first_level] == 1:
         return 1
@@ -368,7 +373,7 @@ def _exact_demand(p, t, m, w, outermost):
         w.share[level] = words
         w.link[level] = 0.0
         if level > 0 and m.keep[level - 1, t] and m.peer_links[level, t] and w.fanout[level] > 1:
-            own = float(_distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
+            own = float(distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
             saved, linked = peer_links(p, t, w, level)
             still_needed = (words * own - saved) / (words * own)
             w.link[level] = linked
@@ -378,9 +383,9 @@ def _exact_demand(p, t, m, w, outermost):
                 together = False
                 groups *= w.fanout[level]
             elif together:
-                groups = float(_distinct_offsets(p, t, w, lowest, level))
+                groups = float(distinct_offsets(p, t, w, lowest, level))
             else:
-                groups *= _distinct_offsets(p, t, w, level, level)
+                groups *= distinct_offsets(p, t, w, level, level)
             if m.keep[level, t] or level == outermost:
                 break
             level += 1
@@ -396,7 +401,7 @@ def _sampled_demand(p, t, m, w, outermost):
     pending = -1.0  # demand on a level that does not keep the tensor
     for level in range(outermost + 1):
         words = _sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
-        distinct = _distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
+        distinct = distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
         w.share[level] = words
         w.content[level] = words * distinct
         w.link[level] = 0.0
