@@ -60,7 +60,6 @@ class Mapping(BaseModel):
         """
         known = [level.name for level in architecture.levels]
         tensors = [t.name for t in einsum.tensors]
-        products = dict.fromkeys(einsum.shape, 1)
         for name, level in self.levels.items():
             if name not in known:
                 raise MappingError(
@@ -68,23 +67,22 @@ class Mapping(BaseModel):
                 )
             for kind, factors in (("temporal", level.temporal), ("spatial", level.spatial)):
                 for variable, factor in factors.items():
-                    if variable not in products:
+                    if variable not in einsum.shape:
                         raise MappingError(
                             f"level '{name}': {kind} factor for unknown variable '{variable}'",
-                            hint=nearest(variable, products),
+                            hint=nearest(variable, einsum.shape),
                         )
                     if factor < 1:
                         raise MappingError(
                             f"level '{name}': {kind} factor {variable}={factor}",
                             hint="factors are whole numbers from 1",
                         )
-                    products[variable] *= factor
             for order in (level.temporal_order, level.spatial_order, level.spatial_x or ()):
                 for variable in order:
-                    if variable not in products:
+                    if variable not in einsum.shape:
                         raise MappingError(
                             f"level '{name}': unknown variable '{variable}' in a loop order",
-                            hint=nearest(variable, products),
+                            hint=nearest(variable, einsum.shape),
                         )
                 if len(set(order)) != len(order):
                     raise MappingError(f"level '{name}': a loop order names a variable twice: {' '.join(order)}")
@@ -92,8 +90,14 @@ class Mapping(BaseModel):
                 if tensor not in tensors:
                     raise MappingError(f"level '{name}': unknown tensor '{tensor}'", hint=nearest(tensor, tensors))
         for variable, bound in einsum.shape.items():
-            if products[variable] != bound:
-                self._check_remainder(variable, bound, products[variable], known)
+            if (product := self.product(variable)) != bound:
+                self._check_remainder(variable, bound, product, known)
+
+    def product(self, variable: str) -> int:
+        """Product of all factors of `variable`."""
+        return math.prod(
+            level.temporal.get(variable, 1) * level.spatial.get(variable, 1) for level in self.levels.values()
+        )
 
     def last_iterations(self, variable: str, bound: int, levels: Sequence[str]) -> dict[tuple[str, bool], int]:
         """Iterations of each loop of `variable` in the last of its enclosing tiles, by (level, whether spatial).

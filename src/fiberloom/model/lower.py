@@ -390,12 +390,10 @@ def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[s
 
 def _filtered(formats: dict[str, Array], safs: dict[str, Array | int], tensors: int) -> Array:
     """Tensors with metadata at any level, and those that follow or lead, ``(T,)``."""
-    found = formats["has_metadata"].any(axis=0)
     followers = np.concatenate([safs["option_follower"], safs["spatial_follower"], safs["position_follower"]])
     leaders = np.concatenate([safs["option_leaders"], safs["spatial_leaders"]])
-    for t in range(tensors):
-        found[t] |= bool((followers == t).any() or (leaders >> t & 1).any())
-    return found
+    involved = [(followers == t).any() or (leaders >> t & 1).any() for t in range(tensors)]
+    return np.asarray(formats["has_metadata"].any(axis=0) | np.array(involved, np.bool_))
 
 
 def _rule(rank: RankFormat, level: StorageLevel, variables: list[str]) -> int:

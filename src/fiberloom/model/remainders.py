@@ -118,10 +118,9 @@ def _positions(p, t, w, row, d, above, limit):
     while i >= w.active_start[row]:
         digit = limit // (w.active_stride[i] // tile) % w.active_bound[i]
         rule = w.lane_rule[w.active_level[i]]
+        free = rule == ALL_LANES or (rule == TILE_LANES and p.is_sole[t, d])
         if w.active_axis[i] == 0:
             free = i >= above
-        else:
-            free = rule == ALL_LANES or (rule == TILE_LANES and p.is_sole[t, d])
         if free:
             below = below * w.active_bound[i] + at * digit
         elif digit > 0:
@@ -132,20 +131,18 @@ def _positions(p, t, w, row, d, above, limit):
 
 
 @kernel
-def _tiles_from(p, t, w, row, d, above):
-    """As `_positions`, over the whole bound: elements in `t`'s rank of `d` where the variable indexes one alone, else tiles."""
+def _tiles_from(p, t, w, row, d, above, reach):
+    """As `_positions`, over the whole bound: elements in `t`'s rank of `d` where the variable indexes one alone, else tiles.
+
+    With a `reach` above 0, only of the tiles that are fewer than `reach` before the last: those that have no second iteration
+    of a loop of that step.
+    """
     last = (p.bounds[d] - 1) // w.extent[row, d]
     below, at = _positions(p, t, w, row, d, above, last)
+    if reach > 0:
+        others, other = _positions(p, t, w, row, d, above, last - reach)
+        below -= others + other
     return below * w.full_length[d] + at * w.last_length[d]
-
-
-@kernel
-def _lone_tiles(p, t, w, row, d, above, reach):
-    """As `_tiles_from`, of those at most `reach` tiles from the end: the ones without a second iteration of a loop of that step."""
-    last = (p.bounds[d] - 1) // w.extent[row, d]
-    below, at = _positions(p, t, w, row, d, above, last)
-    others, other = _positions(p, t, w, row, d, above, last - reach)
-    return (below - others - other) * w.full_length[d] + at * w.last_length[d]
 
 
 @kernel
@@ -175,7 +172,7 @@ def _words_sent(p, t, w, row):
     start = w.active_start[row]
     words = _rank_lengths(p, t, w, row)
     for d in range(D):
-        w.held[d] = _tiles_from(p, t, w, row, d, start)
+        w.held[d] = _tiles_from(p, t, w, row, d, start, 0)
         w.reach[d] = 0
         words *= w.held[d]
     if row == 0:
@@ -192,7 +189,7 @@ def _words_sent(p, t, w, row):
         if p.is_sole[t, d]:  # what remains in place lies at the end, where this loop has one iteration
             if w.reach[d] == 0:
                 w.reach[d] = w.active_stride[i] // w.extent[row, d]
-            w.held[d] = _lone_tiles(p, t, w, row, d, i + 1, w.reach[d])
+            w.held[d] = _tiles_from(p, t, w, row, d, i + 1, w.reach[d])
             if w.held[d] == 0:
                 break
             continue
@@ -204,7 +201,7 @@ def _words_sent(p, t, w, row):
                 step = p.coefficient[t, r, d] * w.active_stride[i]
                 shared *= max(0, w.lengths[r] - abs(step - w.back[r]))
                 w.back[r] += step * (w.active_bound[i] - 1)
-        starts = _tiles_from(p, t, w, row, d, i + 1)
+        starts = _tiles_from(p, t, w, row, d, i + 1, 0)
         shared *= w.held[d] - starts
         w.held[d] = starts
         for other in range(D):
@@ -216,10 +213,10 @@ def _words_sent(p, t, w, row):
 
 @kernel
 def _elements_handled(p, t, w, row):
-    """Elements of output `t` that each instance above the tiles of `w.extent[row]` handles, added up over the lanes of `w.lane_rule`."""
+    """Elements of output `t` that each instance above the tiles of `w.extent[row]` handles, added up over the marked lanes."""
     elements = _rank_lengths(p, t, w, row)
     for d in range(p.variables):
-        elements *= _tiles_from(p, t, w, row, d, w.active_start[row] if p.is_relevant[t, d] else w.active_count)
+        elements *= _tiles_from(p, t, w, row, d, w.active_start[row] if p.is_relevant[t, d] else w.active_count, 0)
     return elements
 
 

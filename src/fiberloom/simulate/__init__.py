@@ -101,7 +101,8 @@ class Simulator:
             values = np.asarray(tensors[tensor.name]) if tensor.name in tensors else draw_tensor(tensor, shape, rng)
             if values.shape != shape:
                 raise SpecError(f"tensor '{tensor.name}' has shape {values.shape}", hint=f"the Einsum needs {shape}")
-            flat[tensor.name] = np.append((values != 0).ravel(), False)  # the last, number −1, is what partial tiles lack
+            # the last one, number −1, is what partial tiles lack
+            flat[tensor.name] = np.append((values != 0).ravel(), False)
         return flat
 
 

@@ -99,8 +99,8 @@ def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above:
     if not to_compute:
         earlier = before[when, who]
         shift = origins[when, who] - origins[np.maximum(earlier, 0), who]
-        held = _inside(shift, lengths[np.maximum(earlier, 0), who], tile_shape)
-        fetched &= ~held | (earlier < 0)[:, None]
+        still_held = _inside(shift, lengths[np.maximum(earlier, 0), who], tile_shape)
+        fetched &= ~still_held | (earlier < 0)[:, None]
 
     # Results start from zero at the first visit of an element by a child that holds it.
     parent_instances = nest.instances(parent) if parent is not None else 1
