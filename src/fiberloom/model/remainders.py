@@ -186,24 +186,21 @@ def _words_sent(p, t, w, row):
         if w.active_axis[i] != 0:
             continue
         d = w.active_variable[i]
-        if p.is_sole[t, d]:  # what remains in place lies at the end, where this loop has one iteration
-            if w.reach[d] == 0:
-                w.reach[d] = w.active_stride[i] // w.extent[row, d]
-            w.held[d] = _tiles_from(p, t, w, row, d, i + 1, w.reach[d])
-            if w.held[d] == 0:
-                break
-            continue
+        if p.is_sole[t, d] and w.reach[d] == 0:
+            w.reach[d] = w.active_stride[i] // w.extent[row, d]
+        before = w.held[d]
+        w.held[d] = _tiles_from(p, t, w, row, d, i + 1, w.reach[d])
         if p.is_lone[t, d]:
-            break
+            if w.held[d] == 0 or not p.is_sole[t, d]:
+                break
+            continue  # what stays in place lies at the end, where this loop has one iteration
         shared = alone
         for r in range(p.rank_count[t]):
             if p.term_count[t, r] > 1:
                 step = p.coefficient[t, r, d] * w.active_stride[i]
                 shared *= max(0, w.lengths[r] - abs(step - w.back[r]))
                 w.back[r] += step * (w.active_bound[i] - 1)
-        starts = _tiles_from(p, t, w, row, d, i + 1, 0)
-        shared *= w.held[d] - starts
-        w.held[d] = starts
+        shared *= before - w.held[d]
         for other in range(D):
             if other != d:
                 shared *= w.held[other]
@@ -264,14 +261,16 @@ def remainder_traffic(p, m, w):
                 instances = 1 if first_only else w.used_instances[level + 1]
                 for other in range(L):
                     w.lane_rule[other] = FIRST_LANE if first_only else ALL_LANES
-                arriving = _words_sent(p, t, w, level + 1) if level < outermost else 0
                 own = _elements_handled(p, t, w, level + 1) if t == p.output else 0
-                groups = _told_apart(p, t, m, w, row, level)
-                sent = _words_sent(p, t, w, row) * groups
-                first = own if level < outermost else 0  # the first visit of an output needs neither a read nor a fill
-                _note_average(w, level, t, READ, sent - own, instances, first_only)
-                _note_average(w, level, t, FILL, arriving - first, instances, first_only)
-                _note_average(w, level, t, UPDATE, sent if t == p.output else 0, instances, first_only)
+                for arriving in (True, False):  # in this order: the second marks other lanes
+                    if arriving and level == outermost:
+                        continue
+                    groups = 1 if arriving else _told_apart(p, t, m, w, row, level)
+                    words = groups * _words_sent(p, t, w, level + 1 if arriving else row)
+                    # the first visit of an output needs neither a read nor a fill
+                    _note_average(w, level, t, FILL if arriving else READ, words - own, instances, first_only)
+                    if not arriving and t == p.output:
+                        _note_average(w, level, t, UPDATE, words, instances, first_only)
             row = level + 1
 
 
