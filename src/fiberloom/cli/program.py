@@ -14,11 +14,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fiberloom.cli.algorithms import algorithms
 from fiberloom.cli.convert import import_files
+from fiberloom.cli.cost_models import cost_models
 from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
+from fiberloom.cli.map import map_files
+from fiberloom.cli.mappers import mappers
+from fiberloom.cli.mapspace import mapspace
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -34,12 +39,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("evaluate")(evaluate)
+app.command("map")(map_files)
+app.add_typer(mappers, name="mappers")
+app.command("mapspace")(mapspace)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")
 app.command("validate")(validate)
 app.command("schema")(schema)
 app.command("demo")(demo)
+app.command("cost-models")(cost_models)
+app.command("algorithms")(algorithms)
 
 
 def _print_version(wanted: bool) -> None:

@@ -24,7 +24,7 @@ from fiberloom.workload.einsum import Einsum
 VERSION = 1
 WIDEST_WORD = 1024  # bits, as `Tensor.word_bits`
 
-SECTIONS = ("fiberloom", "variables", "workload", "architecture", "mapping")
+SECTIONS = ("fiberloom", "variables", "workload", "architecture", "mapping", "constraints")
 WORKLOAD_FIELDS = ("name", "einsum", "shape", "constants", "word_bits", "density")
 MAPPING_FIELDS = ("level", "temporal", "spatial", "spatial_x", "keep", "multicast", "peer_links")
 FEATURES = {
@@ -52,10 +52,7 @@ def read_native(sections: Mapping[str, Field]) -> tuple[Einsum | None, Architect
         raise sections["fiberloom"].error(
             f"format version {sections['fiberloom'].value} is not known", f"this release reads 'fiberloom: {VERSION}'"
         )
-    scope: dict[str, Number] = {}
-    if "variables" in sections:
-        for name, value in sections["variables"].mapping().items():
-            scope[name] = value.in_scope(scope).number()
+    scope = scope_of(sections)
     scoped = {key: section.in_scope(scope) for key, section in sections.items() if section.value is not None}
     workload = _workload(scoped["workload"]) if "workload" in scoped else None
     architecture = _architecture(scoped["architecture"], workload) if "architecture" in scoped else None
@@ -63,6 +60,19 @@ def read_native(sections: Mapping[str, Field]) -> tuple[Einsum | None, Architect
     if mapping is None and workload is not None and "architecture" in scoped and scoped["architecture"].is_text:
         mapping = _dataflow(scoped["architecture"], workload)
     return workload, architecture, mapping
+
+
+def scope_of(sections: Mapping[str, Field]) -> dict[str, Number]:
+    """Numbers of ``variables:``; each may use those before it.
+
+    Raises:
+        SpecError: for a value that is not a number.
+    """
+    scope: dict[str, Number] = {}
+    if "variables" in sections:
+        for name, value in sections["variables"].mapping().items():
+            scope[name] = value.in_scope(scope).number()
+    return scope
 
 
 def _workload(section: Field) -> Einsum:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from fiberloom.architecture.levels import Architecture, Component, Compute, StorageLevel
 from fiberloom.architecture.sparse import ActionOptimization
 from fiberloom.input.native import FEATURES, VERSION
 from fiberloom.input.notation import format_text, leader_follower_text
+from fiberloom.input.yaml_text import Inline, InlineList, yaml_text
+from fiberloom.mapping.constraints import LevelConstraints, LoopConstraints
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest
 from fiberloom.workload.einsum import Einsum, IndexExpression, Tensor
@@ -33,54 +33,20 @@ def dump(specification: Specification) -> str:
     if specification.mapping is not None:
         variables = list(specification.workload.shape) if specification.workload is not None else []
         document["mapping"] = _mapping(specification.mapping, variables)
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=118, allow_unicode=True)
-
-
-class _Inline(dict[str, Any]):
-    """A mapping that is written on one line."""
-
-
-class _InlineList(list[Any]):
-    """A list that is written on one line."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block style; short things inline; no aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def _represent_inline(dumper: yaml.SafeDumper, data: _Inline) -> yaml.Node:
-    return dumper.represent_mapping("tag:yaml.org,2002:map", data.items(), flow_style=True)
-
-
-def _represent_inline_list(dumper: yaml.SafeDumper, data: _InlineList) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
-
-
-def _represent_float(dumper: yaml.SafeDumper, data: float) -> yaml.Node:
-    """``repr``, which reads back exactly; with a point, so that YAML 1.1 readers see a number too."""
-    text = repr(data)
-    if "e" in text and "." not in text:
-        text = text.replace("e", ".0e")
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-_Dumper.add_representer(_Inline, _represent_inline)
-_Dumper.add_representer(_InlineList, _represent_inline_list)
-_Dumper.add_representer(float, _represent_float)
+    if specification.constraints.levels:
+        variables = list(specification.workload.shape) if specification.workload is not None else []
+        document["constraints"] = {
+            name: _level_constraints(level, variables) for name, level in specification.constraints.levels.items()
+        }
+    return yaml_text(document)
 
 
 def _workload(einsum: Einsum) -> dict[str, Any]:
     text = f"{_tensor(einsum.output)} = {' * '.join(_tensor(t) for t in einsum.inputs)}"
-    section: dict[str, Any] = {"name": einsum.name, "einsum": text, "shape": _Inline(einsum.shape)}
+    section: dict[str, Any] = {"name": einsum.name, "einsum": text, "shape": Inline(einsum.shape)}
     word_bits = {t.name: t.word_bits for t in einsum.tensors if t.word_bits is not None}
     if word_bits:
-        section["word_bits"] = _Inline(word_bits)
+        section["word_bits"] = Inline(word_bits)
     densities = {t.name: _density(t.density) for t in einsum.tensors if t.density is not None}
     if densities:
         section["density"] = densities
@@ -107,7 +73,7 @@ def _density(density: float | str | dict[str, Any]) -> Any:
         return float(density)
     if density.keys() == {"distribution", "density"} and isinstance(density["density"], str):
         return density["density"]
-    return _Inline(density)
+    return Inline(density)
 
 
 def _architecture(architecture: Architecture) -> dict[str, Any]:
@@ -140,16 +106,16 @@ def _component(component: Component, model: type[Component]) -> dict[str, Any]:
         if name not in skipped and value != info.default:
             section[name] = value
     if component.energy_pj is not None:
-        section["energy_pj"] = _Inline({action: float(energy) for action, energy in component.energy_pj.items()})
+        section["energy_pj"] = Inline({action: float(energy) for action, energy in component.energy_pj.items()})
     if component.attributes:
-        section["attributes"] = _Inline(component.attributes)
+        section["attributes"] = Inline(component.attributes)
     return section
 
 
 def _storage_level(level: StorageLevel) -> dict[str, Any]:
     section = _component(level, StorageLevel)
     if level.keep is not None:
-        section["keep"] = _InlineList(level.keep)
+        section["keep"] = InlineList(level.keep)
     if level.formats:
         section["formats"] = {tensor: _inline_ranks(format_text(f)) for tensor, f in level.formats.items()}
     return section | _optimizations(level.optimizations)
@@ -159,7 +125,7 @@ def _inline_ranks(ranks: Any) -> Any:
     if isinstance(ranks, dict):
         return {"ranks": _inline_ranks(ranks["ranks"]), "inner_to_outer": True}
     if isinstance(ranks, list):
-        return [_Inline(rank) if isinstance(rank, dict) else rank for rank in ranks]
+        return [Inline(rank) if isinstance(rank, dict) else rank for rank in ranks]
     return ranks
 
 
@@ -172,7 +138,7 @@ def _optimizations(optimizations: Sequence[ActionOptimization]) -> dict[str, Any
         name = names[entry.kind]
         simple = all(bool(o.leaders) is (name != "skip_position") for o in entry.options)
         if (name in section and name != last) or not simple or (name == "skip_position" and len(entry.options) > 1):
-            return {"optimizations": [_Inline(e.model_dump(mode="json")) for e in optimizations]}
+            return {"optimizations": [Inline(e.model_dump(mode="json")) for e in optimizations]}
         section.setdefault(name, []).append(leader_follower_text(entry.options))
         last = name
     return section
@@ -198,12 +164,38 @@ def _level_mapping(name: str, level: LevelMapping, variables: Sequence[str]) -> 
             section["spatial"] = {"x": _loops(along_x, level.spatial), "y": _loops(along_y, level.spatial)}
         else:
             section["spatial"] = _loops(spatial, level.spatial)
-            section["spatial_x"] = _InlineList(level.spatial_x)
+            section["spatial_x"] = InlineList(level.spatial_x)
     if level.keep is not None:
-        section["keep"] = _InlineList(level.keep)
+        section["keep"] = InlineList(level.keep)
     for field in ("multicast", "peer_links"):
         if getattr(level, field):
-            section[field] = _Inline(getattr(level, field))
+            section[field] = Inline(getattr(level, field))
+    return section
+
+
+def _level_constraints(level: LevelConstraints, variables: Sequence[str]) -> dict[str, Any]:
+    section: dict[str, Any] = {}
+    for kind, loops in (("temporal", level.temporal), ("spatial", level.spatial)):
+        if loops != LoopConstraints():
+            section[kind] = _loop_constraints(loops, variables)
+    for field in ("keep", "bypass", "free"):
+        if getattr(level, field):
+            section[field] = InlineList(getattr(level, field))
+    for field in ("multicast", "peer_links"):
+        if getattr(level, field):
+            section[field] = Inline(getattr(level, field))
+    return section
+
+
+def _loop_constraints(loops: LoopConstraints, variables: Sequence[str]) -> dict[str, Any]:
+    """One line, so loops are listed inline too."""
+    section = Inline()
+    for name, default in LoopConstraints().model_dump().items():
+        value = getattr(loops, name)
+        if value != default:
+            if name == "inner" and variables and len(value) == len(variables):
+                name = "order"
+            section[name] = InlineList(value) if isinstance(value, tuple) else value
     return section
 
 

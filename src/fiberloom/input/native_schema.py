@@ -20,6 +20,7 @@ _LOOPS: Schema = {
     "description": "loops, outermost first: m=2 n=4",
     "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _WHOLE}, {"type": "null"}],
 }
+_FACTORS: Schema = _LOOPS | {"description": "factor per variable: m=2 n=4, or {m: 2, n: 4}"}
 _SWITCHES: Schema = {"type": "object", "additionalProperties": {"type": "boolean"}}
 
 
@@ -39,6 +40,7 @@ def json_schema() -> Schema:
     for replaced in ("TensorFormat", "RankFormat", "Format"):
         definitions.pop(replaced, None)
     definitions |= {"level": level, "compute": _component(Compute, definitions), "loops_of_level": _level_mapping()}
+    definitions |= {"constraints_of_level": _level_constraints()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fiberloom specification",
@@ -51,6 +53,11 @@ def json_schema() -> Schema:
             "workload": _workload(),
             "architecture": {"anyOf": [{"type": "string", "description": "a design of the library"}, _architecture()]},
             "mapping": {"type": "array", "items": {"$ref": "#/$defs/loops_of_level"}},
+            "constraints": {
+                "description": "of the map space, by level name",
+                "type": "object",
+                "additionalProperties": {"$ref": "#/$defs/constraints_of_level"},
+            },
         },
         "$defs": definitions,
     }
@@ -121,6 +128,38 @@ def _level_mapping() -> Schema:
             "spatial": {"anyOf": [axes, _LOOPS]},
             "spatial_x": _NAMES,
             "keep": _NAMES,
+            "multicast": _SWITCHES,
+            "peer_links": _SWITCHES,
+        },
+    }
+
+
+def _level_constraints() -> Schema:
+    temporal: Schema = {
+        "factors": _FACTORS,
+        "at_least": _FACTORS | {"description": "least factor per variable"},
+        "at_most": _FACTORS | {"description": "largest factor per variable"},
+        "remaining": _NAMES | {"description": "variables that take what other levels fix of their bound"},
+        "inner": _NAMES | {"description": "loops that stand innermost, outermost first"},
+        "outer": _NAMES | {"description": "loops that stand outermost, outermost first"},
+        "order": _NAMES | {"description": "all loops, outermost first"},
+    }
+    spatial: Schema = {
+        **temporal,
+        "x": _NAMES | {"description": "variables that may run along X; any when absent"},
+        "y": _NAMES | {"description": "variables that may run along Y; any when absent"},
+        "least_fanout": _WHOLE | {"description": "least product of the spatial factors"},
+        "most_fanout": _WHOLE | {"description": "largest product of the spatial factors"},
+    }
+    return {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "temporal": {"type": ["object", "null"], "additionalProperties": False, "properties": temporal},
+            "spatial": {"type": ["object", "null"], "additionalProperties": False, "properties": spatial},
+            "keep": _NAMES | {"description": "tensors that the level must hold"},
+            "bypass": _NAMES | {"description": "tensors that the level must not hold"},
+            "free": _NAMES | {"description": "tensors whose keeping is searched whatever the architecture says"},
             "multicast": _SWITCHES,
             "peer_links": _SWITCHES,
         },

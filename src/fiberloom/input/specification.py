@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from fiberloom.errors import SpecError
 from fiberloom.input.field import Field
 from fiberloom.input.timeloop import SKIPPED, looks_like_timeloop, read_timeloop
 from fiberloom.input.yaml_source import Source, parse_yaml, read_yaml
+from fiberloom.mapping.constraints import Constraints
 from fiberloom.mapping.nest import Mapping
 from fiberloom.workload.einsum import Einsum
 
@@ -26,6 +27,8 @@ class Specification:
         dialect: language of the files.
         warnings: what was ignored or reinterpreted, each with its place.
         base_directory: folder of the first file; relative paths in the specification start there.
+        constraints: of the map space; empty where the files have none.
+        objective: what a search is to minimise (``edp``, ``latency``, ``energy``), where the files say it.
     """
 
     workload: Einsum | None
@@ -34,6 +37,8 @@ class Specification:
     dialect: Dialect = "fiberloom"
     warnings: tuple[str, ...] = ()
     base_directory: Path | None = None
+    constraints: Constraints = field(default_factory=Constraints)
+    objective: str | None = None
 
 
 def read(paths: Sequence[Path | str]) -> Specification:
@@ -69,11 +74,16 @@ def parse(text: str, *, file: str | None = None, base_directory: Path | None = N
 def _interpret(sources: Iterable[Source], base_directory: Path | None) -> Specification:
     sections = _merge(sources)
     if "fiberloom" not in sections and looks_like_timeloop(sections):
-        return Specification(*read_timeloop(sections), base_directory)
-    from fiberloom.input.native import read_native
+        return Specification(**read_timeloop(sections)._asdict(), base_directory=base_directory)
+    from fiberloom.input.native import read_native, scope_of
+    from fiberloom.input.native_constraints import read_native_constraints
 
     workload, architecture, mapping = read_native(sections)
-    return Specification(workload, architecture, mapping, "fiberloom", (), base_directory)
+    constraints = Constraints()
+    if "constraints" in sections:
+        section = sections["constraints"].in_scope(scope_of(sections))
+        constraints = read_native_constraints(section, workload, architecture)
+    return Specification(workload, architecture, mapping, base_directory=base_directory, constraints=constraints)
 
 
 def _merge(sources: Iterable[Source]) -> dict[str, Field]:
@@ -91,7 +101,7 @@ def _merge(sources: Iterable[Source]) -> dict[str, Field]:
             )
         for key, section in root.mapping().items():
             before = sections.setdefault(key, section)
-            if before.value != section.value and key.replace("-", "_") not in SKIPPED:
+            if before.value != section.value and key.replace("-", "_") not in (*SKIPPED, "mapper"):
                 raise section.error(
                     f"section '{key}' is given twice; the other is at {before.where}", "keep one of the two"
                 )

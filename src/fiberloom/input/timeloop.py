@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import SpecError, nearest
 from fiberloom.input.expressions import Number
 from fiberloom.input.field import Field
-from fiberloom.input.timeloop_architecture import read_architecture
+from fiberloom.input.timeloop_architecture import TimeloopArchitecture, read_architecture
+from fiberloom.input.timeloop_constraints import SECTIONS as CONSTRAINTS
+from fiberloom.input.timeloop_constraints import read_constraints
+from fiberloom.input.timeloop_mapper import read_objective
 from fiberloom.input.timeloop_mapping import read_mapping
 from fiberloom.input.timeloop_problem import read_problem
 from fiberloom.input.timeloop_sparse import apply_sparse_optimizations
 from fiberloom.input.timeloop_tables import read_tables
+from fiberloom.mapping.constraints import Constraints
 from fiberloom.mapping.nest import Mapping as LoopNest
 from fiberloom.workload.einsum import Einsum
 
@@ -21,12 +25,10 @@ TimeloopDialect = Literal["timeloop-0.3", "timeloop-0.4"]
 
 READ = ("architecture", "problem", "mapping", "sparse_optimizations", "ERT", "ART", "variables")
 
+STEERING = ("mapper", *CONSTRAINTS)
+"""Sections that steer searches and don't alter what a given mapping costs."""
+
 SKIPPED = (
-    "mapper",
-    "mapspace",
-    "mapspace_constraints",
-    "architecture_constraints",
-    "constraints",
     "compound_components",
     "components",
     "classes",
@@ -41,7 +43,19 @@ SKIPPED = (
     "description",
     "action_counts",
 )
-"""Sections that steer searches and energy estimation and don't alter what a given mapping costs."""
+"""Sections that steer energy estimation and don't alter what a given mapping costs."""
+
+
+class TimeloopInput(NamedTuple):
+    """What Timeloop's files say; None for what they don't have."""
+
+    workload: Einsum | None
+    architecture: Architecture | None
+    mapping: LoopNest | None
+    dialect: TimeloopDialect
+    warnings: tuple[str, ...]
+    constraints: Constraints
+    objective: str | None
 
 
 def looks_like_timeloop(sections: Mapping[str, Field]) -> bool:
@@ -55,7 +69,7 @@ def looks_like_timeloop(sections: Mapping[str, Field]) -> bool:
         return any(key in architecture.value for key in ("subtree", "nodes", "storage", "arithmetic", "version"))
     if mapping is not None and mapping.is_list and mapping.value and isinstance(mapping.value[0], dict):
         return "target" in mapping.value[0]
-    return any(key in sections for key in (*SKIPPED[:8], "variables"))
+    return any(key in sections for key in (*STEERING, *SKIPPED[:3], "variables"))
 
 
 def dialect_of(sections: Mapping[str, Field]) -> TimeloopDialect:
@@ -74,10 +88,10 @@ def dialect_of(sections: Mapping[str, Field]) -> TimeloopDialect:
     return "timeloop-0.3"
 
 
-def read_timeloop(
-    sections: Mapping[str, Field],
-) -> tuple[Einsum | None, Architecture | None, LoopNest | None, TimeloopDialect, tuple[str, ...]]:
-    """Workload, architecture, mapping, dialect and warnings of the top-level sections of one or several files.
+def read_timeloop(sections: Mapping[str, Field]) -> TimeloopInput:
+    """Workload, architecture, mapping, constraints and so on of the top-level sections of one or several files.
+
+    Where a mapping is given, it is what counts: constraints that can't be read are only worth a warning.
 
     Raises:
         SpecError: with the place of what is wrong.
@@ -87,14 +101,15 @@ def read_timeloop(
     for key, section in sections.items():
         if key == "layout":
             raise section.unsupported("data layouts are not supported")
-        if key not in READ and key not in SKIPPED:
-            raise section.error(f"unknown section '{key}'", nearest(key, [*READ, *SKIPPED]))
+        if key not in (*READ, *STEERING, *SKIPPED):
+            raise section.error(f"unknown section '{key}'", nearest(key, [*READ, *STEERING, *SKIPPED]))
     dialect = dialect_of(sections)
     warnings: list[str] = []
     scope = _variables(sections.get("variables"))
     einsum = read_problem(sections["problem"].in_scope(scope), warnings) if "problem" in sections else None
     tables = read_tables(sections.get("ERT"), sections.get("ART"))
     architecture = mapping = None
+    constraints, objective = Constraints(), None
     if "architecture" in sections:
         found = read_architecture(sections["architecture"], tables, warnings, scope)
         architecture = found.architecture
@@ -111,9 +126,25 @@ def read_timeloop(
             if einsum is None:
                 raise sections["mapping"].error("a mapping without a problem", "give the file with 'problem:' too")
             mapping = read_mapping(sections["mapping"], einsum, architecture, found.aliases, warnings)
+        if einsum is not None:
+            try:
+                constraints, objective = _steering(sections, found, einsum, warnings if mapping is None else [])
+            except SpecError as error:
+                if mapping is None:
+                    raise
+                warnings.append(f"{error.where}: what steers a search is ignored: {error.problem}")
     elif "mapping" in sections:
         raise sections["mapping"].error("a mapping without an architecture", "give the file with 'architecture:' too")
-    return einsum, architecture, mapping, dialect, tuple(warnings)
+    return TimeloopInput(einsum, architecture, mapping, dialect, tuple(warnings), constraints, objective)
+
+
+def _steering(
+    sections: Mapping[str, Field], found: TimeloopArchitecture, einsum: Einsum, warnings: list[str]
+) -> tuple[Constraints, str | None]:
+    """Constraints of the map space, and what a search is to minimise."""
+    constraints = read_constraints(sections, found.constraints, einsum, found.architecture, found.aliases, warnings)
+    constraints.check(einsum, found.architecture)
+    return constraints, read_objective(sections.get("mapper"), warnings)
 
 
 def _variables(section: Field | None) -> dict[str, Number]:

@@ -32,11 +32,13 @@ class TimeloopArchitecture:
         architecture: storage and compute.
         aliases: other names that mappings may use for a level (a v0.4 container for the fan-out that it opens).
         sparse: sparse optimisations written inside components, by level name.
+        constraints: name and constraints of the nodes that have some.
     """
 
     architecture: Architecture
     aliases: Mapping[str, str]
     sparse: tuple[tuple[str, Field], ...]
+    constraints: tuple[tuple[Field, Field], ...] = ()
 
 
 @dataclass
@@ -51,6 +53,7 @@ class _Chain:
     cycle_seconds: float | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     sparse: list[tuple[str, Field]] = field(default_factory=list)
+    constraints: list[tuple[Field, Field]] = field(default_factory=list)
 
 
 def read_architecture(
@@ -97,7 +100,8 @@ def read_architecture(
         "levels": tuple(chain.levels),
         "compute": chain.compute,
     }
-    return TimeloopArchitecture(construct(Architecture, values, root), chain.aliases, tuple(chain.sparse))
+    architecture = construct(Architecture, values, root)
+    return TimeloopArchitecture(architecture, chain.aliases, tuple(chain.sparse), tuple(chain.constraints))
 
 
 def _walk_tree(node: Field, chain: _Chain, multiplication: int, path: str) -> None:
@@ -159,6 +163,8 @@ def _walk_nodes(nodes: Field, chain: _Chain) -> None:
         if container:
             node.refuse_unknown(fields, _COMPONENT_FIELDS)
             inherited |= attributes
+            if "constraints" in fields:
+                chain.constraints.append((fields["name"], fields["constraints"]))
             _note_technology(attributes, chain)
             path = f"{path}.{_base_name(name)}" if path else _base_name(name)
         else:
@@ -199,6 +205,8 @@ def _component(component: Field, chain: _Chain, multiplication: int, path: str, 
     _note_technology(attributes, chain)
     if "sparse_optimizations" in fields:
         chain.sparse.append((name, fields["sparse_optimizations"]))
+    if "constraints" in fields:
+        chain.constraints.append((fields["name"], fields["constraints"]))
     reader = Attributes(name, attributes, component, chain.warnings)
     common = reader.common(multiplication)
     common["energy_pj"] = chain.tables.energy_of(f"{path}.{name}")

@@ -75,7 +75,7 @@ def read_mapping(
         kind = fields["type"].one_of(("temporal", "spatial", *_BYPASS, "skew"), "directive type")
         if kind == "skew":
             raise directive.unsupported("skewed loops are not supported")
-        target = _target(fields["target"], names, aliases, kind)
+        target = target_level(fields["target"], names, aliases, kind)
         level = levels[target]
         streamed |= bool("stream" in fields and fields["stream"].value)
         if kind in _BYPASS:
@@ -158,8 +158,18 @@ def _finish(level: _Level, einsum: Einsum, tensors: list[str], root: Field, fans
     return construct(LevelMapping, values, root)
 
 
-def _target(target: Field, names: list[str], aliases: NamedValues[str, str], kind: str) -> str:
-    """The level that a directive means, by name or by Timeloop's number (0 is the innermost)."""
+def target_level(target: Field, names: list[str], aliases: NamedValues[str, str], kind: str) -> str:
+    """The level that a directive means, by name (``PE[0..13]`` is ``PE``) or by Timeloop's number (0 is the innermost).
+
+    Args:
+        target: the directive's field.
+        names: storage levels, outermost first.
+        aliases: containers, by the fan-out that they open; a spatial directive means the fan-out.
+        kind: temporal, spatial, ….
+
+    Raises:
+        SpecError: with the nearest name.
+    """
     if isinstance(target.value, int) and not isinstance(target.value, bool):
         if not 0 <= target.value < len(names):
             raise target.error(
@@ -167,6 +177,8 @@ def _target(target: Field, names: list[str], aliases: NamedValues[str, str], kin
             )
         return names[-1 - target.value]
     text = target.text()
+    if text not in names and text not in aliases:
+        text = text.partition("[")[0].strip()
     if text in aliases and (kind == "spatial" or text not in names):
         return aliases[text]
     if text not in names:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fiberloom.architecture.levels import Architecture
+from fiberloom.mapping.contradictions import refuse_contradictions
+from fiberloom.workload.einsum import Einsum
+
 
 class LoopConstraints(BaseModel):
     """What holds for the temporal loops of a level, or for the spatial loops of the fan-out below it.
@@ -70,6 +74,14 @@ class Constraints(BaseModel):
     def at(self, level: str) -> LevelConstraints:
         """Constraints of one level (empty when nothing is said)."""
         return self.levels.get(level, _NOTHING)
+
+    def check(self, workload: Einsum, architecture: Architecture) -> None:
+        """Raise unless every name is known and nothing contradicts itself, as far as it shows without factorisation.
+
+        Raises:
+            SpecError: with the place where it was written, and the nearest name or what would be right.
+        """
+        refuse_contradictions(self, workload, architecture)
 
 
 _NOTHING = LevelConstraints()

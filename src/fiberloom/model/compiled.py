@@ -2,7 +2,8 @@
 
 Functions marked `@kernel` are plain Python over records (see `fiberloom.model.records`). A single mapping runs through
 them as they are in a fraction of a second, without waiting for a compiler. `compile_kernel` replaces all of them by their
-compiled versions, cached on disk, before the first batch; from then on everything in the process uses those.
+compiled versions, cached on disk, before the first batch; from then on everything in the process uses those. Packages that
+build on the kernel mark their own functions the same way and call `compile_kernel` once they are imported.
 """
 
 from __future__ import annotations
@@ -12,55 +13,59 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final, TypeVar
 
-ENTRY_POINTS: Final = ("evaluate_part", "insert")
-"""Functions that Python calls in compiled form; the others are compiled as parts of them."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_PACKAGE: Final = __package__
 _NOTICE_SECONDS: Final = 2.0
-_functions: dict[str, Callable[..., Any]] = {}
+_functions: dict[Callable[..., Any], bool] = {}  # marked, and whether Python calls them in compiled form
+_dispatchers: dict[Callable[..., Any], Any] = {}
 _lock = threading.Lock()
-_compiled = False
 _announced = False
 
 
 def kernel(function: _F) -> _F:
     """Mark a function of the kernel: it may be compiled, and calls only other marked functions and numpy."""
-    _functions[function.__name__] = function
+    _functions[function] = False
+    return function
+
+
+def entry_point(function: _F) -> _F:
+    """Mark a function of the kernel that Python calls in compiled form; the others are compiled as parts of it."""
+    _functions[function] = True
     return function
 
 
 def is_compiled() -> bool:
     """Whether this process runs the compiled kernel."""
-    return _compiled
+    return bool(_dispatchers)
 
 
 def compile_kernel() -> None:
-    """Switch to the compiled kernel. The first call on a machine compiles it, later ones load it from disk."""
-    global _compiled  # noqa: PLW0603 - the process switches once
+    """Switch to compiled functions. The first call of each on a machine compiles it, later ones load it from disk."""
     with _lock:
-        if _compiled:
+        import fiberloom.model.kernel  # noqa: F401 - so that all functions of the model are marked
+
+        marked = [f for f in _functions if f not in _dispatchers]
+        if not marked:
             return
         from numba import njit
 
-        import fiberloom.model.kernel  # noqa: F401 - so that all functions are marked
-
-        _drop_stale_caches()
-        dispatchers = {}
-        for name, function in _functions.items():
-            entry = name in ENTRY_POINTS
+        _drop_stale_caches({Path(f.__code__.co_filename).parent for f in marked})
+        for function in marked:
             options: dict[str, Any] = (
-                {"cache": True} if entry else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+                {"cache": True}
+                if _functions[function]
+                else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
             )
-            dispatchers[function] = njit(nogil=True, error_model="numpy", **options)(function)
-        for module in [m for n, m in sys.modules.items() if n.startswith(f"{_PACKAGE}.")]:
+            _dispatchers[function] = njit(nogil=True, error_model="numpy", **options)(function)
+        package = __name__.partition(".")[0]
+        for module in [m for n, m in sys.modules.items() if n.startswith(f"{package}.")]:
             for name, value in list(vars(module).items()):
-                if callable(value) and getattr(value, "__name__", None) in _functions and value in dispatchers:
-                    setattr(module, name, dispatchers[value])
-        _compiled = True
+                if isinstance(value, FunctionType) and value in _dispatchers:
+                    setattr(module, name, _dispatchers[value])
 
 
 @contextlib.contextmanager
@@ -87,17 +92,18 @@ def announced() -> Iterator[None]:
         _announced = True
 
 
-def _drop_stale_caches() -> None:
-    """Forget compiled code when any file of this folder changed: numba looks only at the file of the function itself."""
-    folder = Path(__file__).parent
-    sources = sorted(folder.glob("*.py"))
-    stamp = "\n".join(f"{s.name} {s.stat().st_mtime_ns} {s.stat().st_size}" for s in sources)
-    cache = folder / "__pycache__"
-    record = cache / "kernel.stamp"
-    with contextlib.suppress(OSError):  # a read-only installation never changes
-        if record.exists() and record.read_text() == stamp:
-            return
-        for compiled in (*cache.glob("*.nbi"), *cache.glob("*.nbc")):
-            compiled.unlink(missing_ok=True)
-        cache.mkdir(exist_ok=True)
-        record.write_text(stamp)
+def _drop_stale_caches(folders: set[Path]) -> None:
+    """Forget compiled code of `folders` when a file there or of the model changed: numba looks only at a function's own file."""
+    model = Path(__file__).parent
+    for folder in folders:
+        sources = sorted({*folder.glob("*.py"), *model.glob("*.py")})
+        stamp = "\n".join(f"{s.name} {s.stat().st_mtime_ns} {s.stat().st_size}" for s in sources)
+        cache = folder / "__pycache__"
+        record = cache / "kernel.stamp"
+        with contextlib.suppress(OSError):  # a read-only installation never changes
+            if record.exists() and record.read_text() == stamp:
+                continue
+            for compiled in (*cache.glob("*.nbi"), *cache.glob("*.nbc")):
+                compiled.unlink(missing_ok=True)
+            cache.mkdir(exist_ok=True)
+            record.write_text(stamp)

@@ -194,7 +194,7 @@ def _count_sums(w, count, rank):
 
 
 @kernel
-def _sent_to_child(p, t, w, level):
+def sent_to_child(p, t, w, level):
     """Words that one child below `level`'s fan-out is sent over the whole run: whatever its previous tile did not hold.
 
     One pass over the loops above the child, innermost first. `repeated` are the words sent per sweep of the loops passed so
@@ -244,7 +244,7 @@ def _sent_to_child(p, t, w, level):
 
 @kernel
 def _sent_to_child_sampled(p, t, w, level):
-    """As `_sent_to_child`, by the reference builds: two iterations of every loop stand for all, see `transition_deltas`."""
+    """As `sent_to_child`, by the reference builds: two iterations of every loop stand for all, see `transition_deltas`."""
     if level == 0:
         return w.steps
     whole = w.whole[level - 1, t]
@@ -258,7 +258,7 @@ def _sent_to_child_sampled(p, t, w, level):
 
 
 @kernel
-def _distinct_elements(p, t, w, level):
+def distinct_elements(p, t, w, level):
     """Distinct elements of `t` that one instance of `level` touches over the whole run (its union of tiles)."""
     if p.is_simple[t]:
         total = w.whole[level, t]
@@ -348,7 +348,7 @@ def _output_shares(p, t, w, exact):
     """Distinct output elements that one instance of each level handles, into `w.partition`."""
     if exact:
         for level in range(p.levels):
-            w.partition[level] = _distinct_elements(p, t, w, level)
+            w.partition[level] = distinct_elements(p, t, w, level)
         return
     w.partition[p.levels - 1] = w.whole[p.levels - 1, t]
     for level in range(p.levels - 2, -1, -1):
@@ -365,7 +365,7 @@ def _exact_demand(p, t, m, w, outermost):
     """
     level = 0
     while level <= outermost:
-        words = _sent_to_child(p, t, w, level)
+        words = sent_to_child(p, t, w, level)
         groups = 1.0
         together = True  # one multicast spans the whole run of fan-outs
         lowest = level
@@ -400,7 +400,7 @@ def _sampled_demand(p, t, m, w, outermost):
     """As `_exact_demand`, the way of the reference builds: as if all levels kept the tensor, then bypassed level by level."""
     pending = -1.0  # demand on a level that does not keep the tensor
     for level in range(outermost + 1):
-        words = _sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
+        words = sent_to_child(p, t, w, level) if p.is_simple[t] else _sent_to_child_sampled(p, t, w, level)
         distinct = distinct_offsets(p, t, w, level, level) if m.multicast[level, t] else w.fanout[level]
         w.share[level] = words
         w.content[level] = words * distinct

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fiberloom.model.compiled import kernel
+from fiberloom.model.compiled import entry_point
 from fiberloom.model.dataflow import build_nest, dense_traffic
 from fiberloom.model.filtering import leader_probabilities, surviving_computations
 from fiberloom.model.microarchitecture import FIRST_MISFIT, check_fit, cycles_and_energy
@@ -14,7 +14,7 @@ from fiberloom.model.tiles import format_savings, tile_occupancies
 _ROOM = 128  # misses that one mapping may add at most
 
 
-@kernel
+@entry_point
 def evaluate_part(
     problems,
     temporal,

@@ -45,10 +45,8 @@ def exact_leader_boxes(p, tab, w, source, child, follower, leaders):
     moving = -1
     block = p.block_of[source, follower]
     staying = child >= 0
-    for i in range(w.active_count):
+    for i in range(w.active_start[child + 1], w.active_count):
         level = w.active_level[i]
-        if level <= child:
-            continue
         d, b = w.active_variable[i], w.active_bound[i]
         if p.is_relevant[follower, d]:
             if moving < 0 and level <= source:

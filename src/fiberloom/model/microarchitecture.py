@@ -132,9 +132,7 @@ def cycles_and_energy(p, m, tab, w):
                 for k in range(own_kinds):
                     words = w.count[level, t, a, k]
                     if words > 0:
-                        vectors = np.ceil(words / block - 1e-9) * overhead
-                        if w.remainder:  # instances differ, so only their sum is a whole number
-                            vectors = np.ceil(words * instances / block - 1e-9) / instances * overhead
+                        vectors = (words / block if p.exact else np.ceil(words / block - 1e-9)) * overhead
                         pj = vectors * p.energy[level, a, k] * scale
                         w.energy[level, t, a, k] = pj
                         energy += pj
@@ -153,7 +151,9 @@ def cycles_and_energy(p, m, tab, w):
                         bits = _metadata_bits(p, w, level, t, a, k)
                         w.moved_bits[a, k] = bits
                         if bits > 0 and p.metadata_width[level] > 0:
-                            vectors = np.ceil(bits / p.metadata_width[level] - 1e-9)
+                            vectors = bits / p.metadata_width[level]
+                            if not p.exact:
+                                vectors = np.ceil(vectors - 1e-9)
                             pj = vectors * p.energy[level, 3 + a, k] * scale
                             w.energy[level, t, 3 + a, k] = pj
                             energy += pj

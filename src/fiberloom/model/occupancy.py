@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fiberloom.model.compiled import kernel
+from fiberloom.model.compiled import entry_point, kernel
 from fiberloom.model.records import TILE_MISSES
 
 P_EMPTY, MAX_OCCUPANCY, MEAN_OCCUPANCY, BLOCKS, MEAN_FILL = 0, 1, 2, 3, 4
@@ -46,7 +46,7 @@ def find(keys, key):
         slot = (slot + 1) & mask
 
 
-@kernel
+@entry_point
 def insert(keys, key):
     """Row for `key`, taken if it is new."""
     mask = keys.shape[0] - 1

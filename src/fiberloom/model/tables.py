@@ -28,6 +28,21 @@ class Tables(NamedTuple):
     unit_rows: Array
 
 
+def tile_rows(problem: Problem, t: int, tiles: Array, block: int = 1) -> Array:
+    """Probability of being empty, largest and mean occupancy and blocks, ``(n, 4)``, of tiles ``(n, R)`` of tensor `t`."""
+    model = problem.densities[t]
+    return np.asarray(model.tile_statistics(_asked(model, tiles), block))
+
+
+def _asked(model: DensityModel, tiles: Array) -> Array:
+    """Tiles as a density model is asked for them."""
+    if model.shape_dependent:
+        return tiles
+    # by size alone: one rank more than the tensor has, so that nothing is clipped rank by rank
+    sizes = tiles.prod(axis=1, keepdims=True)
+    return np.concatenate([sizes, np.ones(tiles.shape, np.int64)], axis=1)
+
+
 class OccupancyTables:
     """Occupancy statistics of a problem's tiles, filled as mappings meet them and kept for all later ones."""
 
@@ -70,10 +85,7 @@ class OccupancyTables:
             for block in np.unique(tiles[tiles[:, 0] == t, 1]):
                 chosen = np.flatnonzero((tiles[:, 0] == t) & (tiles[:, 1] == block))
                 extents = tiles[chosen, 2 : 2 + ranks]
-                if not model.shape_dependent:
-                    # by size alone: one rank more than the tensor has, so that nothing is clipped rank by rank
-                    sizes = extents.prod(axis=1, keepdims=True)
-                    extents = np.concatenate([sizes, np.ones((len(sizes), ranks), np.int64)], axis=1)
+                extents = _asked(model, extents)
                 rows[chosen, :4] = model.tile_statistics(extents, max(1, int(block)))
                 if block > 0:
                     rows[chosen, 4] = [_mean_fill(model, tile, int(block)) for tile in extents]

@@ -1,0 +1,564 @@
+"""Labels: partial mappings, from the outermost level inwards, with what their loops already cost.
+
+A label stands at a tile shape after the temporal or the spatial loops of a level. Everything that crosses into tiles
+outside that shape is known exactly, from the model's own functions; `fiberloom.mapper.exact.sweep` bounds the rest. Two labels at one shape
+with the same *interface* - what loops further in can still notice of the loops outside - cost the same from there on, so
+that only those survive that no other beats in energy, cycles and lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from fiberloom.mapper.exact.sweep import boundary_bound, shape_inside
+from fiberloom.model.compiled import entry_point, kernel
+from fiberloom.model.counting import ACTUAL, FILL, READ, UPDATE
+from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
+from fiberloom.model.occupancy import combine
+
+DEMANDS: Final = 8
+"""Levels with a bandwidth limit that the search takes."""
+
+LABEL: Final[Any] = np.dtype(
+    [
+        ("parent", np.int64),  # label that this one continues; −1 at the root
+        ("shape", np.int64),
+        ("choice", np.int64),  # row of the order table, or spread
+        ("kind", np.int64),  # kind of the innermost loop so far
+        ("interface", np.int64),
+        ("energy", np.float64),  # of all that crosses outside the shape
+        ("cycles", np.float64),  # least cycles that bandwidths outside ask for
+        ("lanes", np.float64),  # product of the spatial factors so far
+        ("power", np.float64),  # leakage per cycle of the levels outside
+        ("value", np.float64),  # bound on the objective
+        ("reads", np.float64, (DEMANDS,)),  # words per instance so far, of levels with a bandwidth
+        ("writes", np.float64, (DEMANDS,)),
+        ("next", np.int64),  # next label with the same shape and interface; −1
+    ],
+    align=True,
+)
+"""One label."""
+
+
+class Table(NamedTuple):
+    """Labels found in one step, by shape and interface."""
+
+    labels: Any  # (n,) LABEL
+    keys: Any  # open addressing, a power of two; 0 is free
+    heads: Any  # first label of each list
+    state: Any  # (1,) labels in use
+    dropped: Any  # (1,) least bound among labels that found no room
+    orders: Any  # (L, n, D) innermost first, padded with −1
+    order_first: Any  # (L, 2^D + 1)
+
+
+class Scratch(NamedTuple):
+    """Room for one step."""
+
+    label: Any  # (1,) LABEL
+    entry: Any  # (S, K, J) bounds from where the labels stand
+    digit: Any  # (D,)
+    turn: Any  # (D,)
+    kind_value: Any  # (K,)
+    rest: Any  # (J,)
+    heap: Any  # (n,) least bounds met in this step of a beam, the largest first; empty: no beam
+    held: Any  # (1,) how many
+
+
+BASE: Final = 64
+"""Loops of a label are laid out from here, those of the step that continues it before."""
+SLACK: Final = 1e-11
+"""Relative difference below which two energies are the same number, summed in another order."""
+
+
+@kernel
+def value_of(energy, cycles, rule):
+    """The objective: energy^rule[0] · cycles^rule[1]."""
+    if rule[0] == 1.0:
+        if rule[1] == 0.0:
+            return energy
+        if rule[1] == 1.0:
+            return energy * cycles
+    elif rule[0] == 0.0 and rule[1] == 1.0:
+        return cycles
+    return energy ** rule[0] * cycles ** rule[1]
+
+
+@entry_point
+def beaten(energy, cycles, rule, best, count):
+    """Whether something already found is as good as (energy, cycles), in the objective and then in the tie-break.
+
+    `best[count, 2]` are the energies and cycles found; `rule` the exponents of the objective (0, 1), of the tie-break
+    (2, 3), and whether all points of the front are wanted (4).
+    """
+    if rule[4] > 0.0:
+        for i in range(count):
+            if best[i, 0] <= energy * (1 + SLACK) and best[i, 1] <= cycles:
+                return True
+        return False
+    if count == 0:
+        return False
+    value, found = value_of(energy, cycles, rule), value_of(best[0, 0], best[0, 1], rule)
+    if value >= found * (1 + SLACK):
+        return True
+    if value < found * (1 - SLACK):
+        return False
+    second = energy ** rule[2] * cycles ** rule[3]
+    return second >= best[0, 0] ** rule[2] * best[0, 1] ** rule[3] * (1 - SLACK)
+
+
+@entry_point
+def bound(energy, cycles, lanes, power, level, rest, g, cost, rule, best, count):
+    """Bound on the objective of every completion, infinity when all are beaten.
+
+    `rest[J]` are the least energies of the rest; `cost` holds the busy cycles of one lane and the leakage inside.
+    """
+    least = np.inf
+    alive = False
+    for j in range(rest.shape[0]):
+        h = rest[j]
+        if h == np.inf:
+            break
+        c = max(cycles, cost[0] / (lanes * g.ceiling[level, j]))
+        c = np.ceil(c - 1e-9)
+        e = energy + h + cost[1] + (power + lanes * cost[3 + level]) * c
+        if not beaten(e, c, rule, best, count):
+            alive = True
+            least = min(least, value_of(e, c, rule))
+    return least if alive else np.inf
+
+
+@kernel
+def add_label(table, label, rule):
+    """Put `label` into the table unless one with its shape and interface is as good."""
+    count = table.state[0]
+    key = combine(label.interface, label.shape)
+    if key == 0:
+        key = np.int64(1)
+    mask = table.keys.shape[0] - 1
+    slot = np.int64(np.uint64(key) >> np.uint64(20)) & mask
+    while table.keys[slot] != 0 and table.keys[slot] != key:
+        slot = (slot + 1) & mask
+    fresh = table.keys[slot] == 0
+    at = np.int64(-1) if fresh else table.heads[slot]
+    last = np.int64(-1)
+    while at >= 0:
+        other = table.labels[at]
+        if other.energy <= label.energy * (1 + SLACK) and _as_good(other, label):
+            return
+        if label.energy <= other.energy and _as_good(label, other):  # the other one goes
+            other.value = np.inf
+            if last < 0:
+                table.heads[slot] = other.next
+            else:
+                table.labels[last].next = other.next
+        else:
+            last = at
+        at = other.next
+    if count == table.labels.shape[0]:  # full: what is left out is remembered by its bound
+        table.dropped[0] = min(table.dropped[0], label.value)
+        return
+    label.next = table.heads[slot] if not fresh else -1
+    table.keys[slot] = key
+    table.heads[slot] = count
+    table.labels[count] = label
+    table.state[0] = count + 1
+
+
+@kernel
+def _as_good(a, b):
+    if a.cycles > b.cycles or a.power > b.power or a.lanes < b.lanes:
+        return False
+    for level in range(a.reads.shape[0]):
+        if a.reads[level] > b.reads[level] * (1 + SLACK) or a.writes[level] > b.writes[level] * (1 + SLACK):
+            return False
+    return True
+
+
+@kernel
+def within_beam(t, value):
+    """Whether `value` is among the least that this step of the beam has met; then it is remembered."""
+    n = t.heap.shape[0]
+    if n == 0:
+        return True
+    held = t.held[0]
+    if held < n:
+        i = held
+        t.held[0] = held + 1
+        while i > 0 and t.heap[(i - 1) // 2] < value:
+            t.heap[i] = t.heap[(i - 1) // 2]
+            i = (i - 1) // 2
+        t.heap[i] = value
+        return True
+    if value >= t.heap[0]:
+        return False
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and t.heap[child + 1] > t.heap[child]:
+            child += 1
+        if t.heap[child] <= value:
+            break
+        t.heap[i] = t.heap[child]
+        i = child
+    t.heap[i] = value
+    return True
+
+
+@kernel
+def walk(p, g, w, pool, index, depth, orders):
+    """Lay out the loops of label `index` in `w`, from `BASE` on: the work record of the nest outside its shape.
+
+    `depth` counts the steps since the root: odd ones are temporal loops, even ones spatial, from the outermost level in.
+    """
+    D, L = p.variables, p.levels
+    n = BASE
+    at = index
+    for d in range(D):
+        w.running[d] = g.extents[pool[index].shape, d]
+    innermost = L - 1 - depth // 2  # level that the label's shape is the tile of, or stands inside
+    if depth % 2 == 0:
+        for d in range(D):
+            w.extent[innermost + 1, d] = w.running[d]
+    for step in range(depth, 0, -1):
+        level = L - 1 - (step - 1) // 2
+        before = pool[pool[at].parent].shape
+        if step % 2 == 1:
+            if step == depth:
+                w.active_start[level] = n
+                for d in range(D):
+                    w.spatial_extent[level, d] = w.running[d]
+            for i in range(D):
+                d = orders[level, pool[at].choice, i]
+                if d < 0:
+                    break
+                w.active_variable[n] = d
+                w.active_bound[n] = g.extents[before, d] // w.running[d]
+                w.active_level[n] = level
+                w.active_axis[n] = 0
+                n += 1
+            for d in range(D):
+                w.running[d] = g.extents[before, d]
+                w.extent[level + 1, d] = w.running[d]
+        else:
+            w.active_start[level] = n
+            lanes = 1
+            for d in range(D):
+                f = g.spread[level, pool[at].choice, d]
+                if f > 1:
+                    w.active_variable[n] = d
+                    w.active_bound[n] = f
+                    w.active_level[n] = level
+                    w.active_axis[n] = 1
+                    n += 1
+                    lanes *= f
+                w.running[d] = g.extents[before, d]
+                w.spatial_extent[level, d] = w.running[d]
+            w.fanout[level] = lanes
+        at = pool[at].parent
+    w.active_count = n
+    w.active_start[L] = n
+    if depth == 0:
+        return
+    used = 1
+    for level in range(L - 1, innermost - 1, -1):
+        w.used_instances[level + 1] = used
+        if L - 1 - level < depth // 2:
+            used *= w.fanout[level]
+        for t in range(p.tensors):
+            w.whole[level, t] = tile_size(p, t, w.extent[level + 1])
+
+
+@kernel
+def prepend(w, position, variable, bound_, level, axis):
+    """Put one loop inside those laid out; returns its place."""
+    w.active_variable[position - 1] = variable
+    w.active_bound[position - 1] = bound_
+    w.active_level[position - 1] = level
+    w.active_axis[position - 1] = axis
+    return position - 1
+
+
+@kernel
+def interface(p, g, w, start, row, lanes, plain):
+    """What loops further in can notice of those laid out from `start` on, as a number.
+
+    `row` is the outermost child row still to be crossed. With `plain` (no bandwidth, leakage or cluster) the number of
+    instances of outer levels can't be noticed.
+    """
+    total = np.int64(1)
+    for t in range(p.tensors):
+        r = row
+        while r > 0 and g.parent[r, t] < 0:
+            r -= 1
+        k = g.parent[r, t]
+        h = np.int64(t)
+        run = idle_since = idle_all = 1
+        staying = r > 0
+        chain_variable = -1
+        chain_bound = chain_inner = 1
+        for d in range(p.variables):
+            w.running[d] = 1
+        for i in range(start, w.active_count):
+            d, b, at = w.active_variable[i], w.active_bound[i], w.active_level[i]
+            relevant = p.is_relevant[t, d]
+            if w.active_axis[i] == 0:
+                if staying:
+                    if not relevant and not g.windowed[t]:
+                        run *= b
+                        if p.entries > 0:
+                            h += combine(np.int64(d + 1), b)
+                    elif relevant and (not g.windowed[t] or p.is_lone[t, d]):
+                        staying = False
+                    else:
+                        inner = w.running[d] if relevant else 1
+                        if d == chain_variable and (not relevant or inner == chain_inner * chain_bound):
+                            chain_bound *= b
+                        else:
+                            if chain_variable >= 0:
+                                h = combine(combine(combine(h, chain_variable + 1), chain_bound), chain_inner)
+                            chain_variable, chain_bound, chain_inner = d, b, inner
+            else:
+                if not relevant:
+                    idle_all *= b
+                if at <= k:
+                    if not g.windowed[t] and not g.whole_spread[t]:
+                        if not relevant:
+                            idle_since *= b
+                    else:
+                        h = combine(combine(combine(h, d + 1), b), w.running[d])
+            w.running[d] *= b
+        if chain_variable >= 0:
+            h = combine(combine(combine(h, chain_variable + 1), chain_bound), chain_inner)
+        h = combine(combine(h, run), idle_since)
+        if t == p.output:
+            h = combine(h, idle_all)
+        if not plain:
+            h = combine(h, w.used_instances[k + 1])
+        total = combine(total, h)
+    if not plain:
+        total = combine(total, np.int64(lanes))
+    return total
+
+
+@kernel
+def cross(p, g, m, w, level, t, label):
+    """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
+    row = level
+    k = g.parent[row, t]
+    words = sent_to_child(p, t, w, level)
+    groups = 1.0
+    together = True
+    for at in range(level, k + 1):
+        if not m.multicast[at, t]:
+            together = False
+            groups *= w.fanout[at]
+        elif together:
+            groups = float(distinct_offsets(p, t, w, level, at))
+        else:
+            groups *= distinct_offsets(p, t, w, at, at)
+    content = words * groups
+    parents, children = float(w.used_instances[k + 1]), float(w.used_instances[level])
+    updated = 0.0
+    filled = float(words) if row > 0 else 0.0
+    read = content
+    if t == p.output:
+        updated = content
+        read = content - min(content, float(distinct_elements(p, t, w, k)))
+        if row > 0:
+            filled -= min(filled, float(distinct_elements(p, t, w, row - 1)))
+    scale = parents
+    if p.cluster[k] > 1:
+        scale = np.ceil(parents / p.cluster[k])
+    energy = (read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]) * scale / p.block_of[k, t]
+    slot = g.demand[k]
+    if slot >= 0:
+        label.reads[slot] += read
+        label.writes[slot] += updated
+    if row > 0:
+        c = row - 1
+        scale = children
+        if p.cluster[c] > 1:
+            scale = np.ceil(children / p.cluster[c])
+        energy += filled * p.energy[c, FILL, ACTUAL] * scale / p.block_of[c, t]
+        slot = g.demand[c]
+        if slot >= 0:
+            label.writes[slot] += filled
+    return energy
+
+
+@kernel
+def least_cycles(p, g, label):
+    """Cycles that the demands so far ask of the levels' bandwidths."""
+    cycles = 0.0
+    for level in range(p.levels):
+        slot = g.demand[level]
+        if slot >= 0:
+            reads, writes = label.reads[slot], label.writes[slot]
+            cycles = max(cycles, reads / p.read_bandwidth[level])
+            cycles = max(cycles, writes / p.write_bandwidth[level])
+            cycles = max(cycles, (reads + writes) / p.shared_bandwidth[level])
+    return cycles
+
+
+@entry_point
+def expand_temporal(p, g, w, pool, first, last, depth, after, table, rule, best, found, cost, plain, t):
+    """Continue labels ``first`` … ``last`` of `pool` by the temporal loops of the next level.
+
+    `after[S, K, J]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
+    """
+    D, L = p.variables, p.levels
+    level = L - 1 - depth // 2
+    K = after.shape[1]
+    label = t.label[0]
+    for source in range(first, last):
+        origin = pool[source]
+        if bound(origin.energy, origin.cycles, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
+                 g, cost, rule, best, found) == np.inf:  # fmt: skip
+            continue
+        walk(p, g, w, pool, source, depth, table.orders)
+        start = origin.shape
+        for d in range(D):
+            t.digit[d] = (start // g.stride[d]) % g.count[d]
+            t.turn[d] = 0
+        while True:
+            shape = 0
+            loops = 0
+            legal = True
+            for d in range(D):
+                if g.below_count[level, d, t.digit[d]] == 0:
+                    legal = False
+                    break
+                to = g.below[level, d, t.digit[d], t.turn[d]]
+                shape += to * g.stride[d]
+                if to != t.digit[d]:
+                    loops |= 1 << d
+            if not legal:
+                break
+            for k in range(K):
+                t.kind_value[k] = -1.0
+            for row in range(table.order_first[level, loops], table.order_first[level, loops + 1]):
+                kind = g.kind_of[table.orders[level, row, 0]] if loops else origin.kind
+                if t.kind_value[kind] < 0.0:
+                    t.kind_value[kind] = bound(
+                        origin.energy, origin.cycles, origin.lanes, origin.power, level, after[shape, kind],
+                        g, cost, rule, best, found,
+                    )  # fmt: skip
+                    if not within_beam(t, t.kind_value[kind]):
+                        t.kind_value[kind] = np.inf
+                if t.kind_value[kind] == np.inf:
+                    continue
+                position = BASE
+                for i in range(D - 1, -1, -1):  # loops of the order stand innermost first
+                    d = table.orders[level, row, i]
+                    if d >= 0:
+                        f = g.extents[start, d] // g.extents[shape, d]
+                        position = prepend(w, position, d, f, level, 0)
+                label.parent = source
+                label.shape = shape
+                label.choice = row
+                label.kind = kind
+                label.energy = origin.energy
+                label.cycles = origin.cycles
+                label.lanes = origin.lanes
+                label.power = origin.power
+                label.value = t.kind_value[kind]
+                for i in range(label.reads.shape[0]):
+                    label.reads[i] = origin.reads[i]
+                    label.writes[i] = origin.writes[i]
+                label.interface = interface(p, g, w, position, level, origin.lanes, plain)
+                add_label(table, label, rule)
+            d = 0
+            while d < D:
+                t.turn[d] += 1
+                if t.turn[d] < g.below_count[level, d, t.digit[d]]:
+                    break
+                t.turn[d] = 0
+                d += 1
+            if d == D:
+                break
+
+
+@entry_point
+def expand_spatial(p, g, m, w, pool, first, last, depth, after, table, rule, best, found, cost, plain, t, shares):
+    """As `expand_temporal`, by the spatial loops of the level: tensors cross into the tiles inside.
+
+    `after[S, K, J]` bounds what follows inside; at compute it is zero.
+    """
+    D, L, T = p.variables, p.levels, p.tensors
+    level = L - 1 - depth // 2
+    J = after.shape[2]
+    label = t.label[0]
+    for source in range(first, last):
+        origin = pool[source]
+        if bound(origin.energy, origin.cycles, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
+                 g, cost, rule, best, found) == np.inf:  # fmt: skip
+            continue
+        walk(p, g, w, pool, source, depth, table.orders)
+        steps = 1.0
+        for i in range(BASE, w.active_count):
+            if w.active_axis[i] == 0:
+                steps *= w.active_bound[i]
+        w.steps = steps
+        for v in range(g.spread_count[level]):
+            legal = True
+            for d in range(D):
+                if g.extents[origin.shape, d] % g.spread[level, v, d]:
+                    legal = False
+                    break
+            if not legal:
+                continue
+            shape = shape_inside(p, g, origin.shape, level, v)
+            if level == 0:
+                if shape != 0:
+                    continue
+            elif not g.fits[level - 1, shape] or after[shape, origin.kind, 0] == np.inf:
+                continue
+            lanes = origin.lanes * g.lanes[level, v]
+            power = origin.power
+            if level > 0:
+                power += p.leak[level] * lanes
+            crossing = boundary_bound(p, g, level, v, origin.shape, shape, origin.kind, shares)
+            for j in range(J):
+                t.rest[j] = after[shape, origin.kind, j] if level > 0 else 0.0
+            promise = bound(
+                origin.energy + crossing, origin.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+            )
+            if promise == np.inf or not within_beam(t, promise):
+                continue
+            position = BASE
+            for d in range(D - 1, -1, -1):
+                if g.spread[level, v, d] > 1:
+                    position = prepend(w, position, d, g.spread[level, v, d], level, 1)
+            w.active_start[level] = position
+            w.fanout[level] = g.lanes[level, v]
+            w.used_instances[level] = lanes
+            for d in range(D):
+                w.extent[level, d] = g.extents[shape, d]
+            if level > 0:
+                for i in range(T):
+                    w.whole[level - 1, i] = g.whole[i, shape]
+            label.parent = source
+            label.shape = shape
+            label.choice = v
+            label.kind = origin.kind
+            label.lanes = lanes
+            label.power = power
+            for i in range(label.reads.shape[0]):
+                label.reads[i] = origin.reads[i]
+                label.writes[i] = origin.writes[i]
+            energy = origin.energy
+            for i in range(T):
+                if g.parent[level, i] >= 0:
+                    energy += cross(p, g, m, w, level, i, label)
+            label.energy = energy
+            label.cycles = max(origin.cycles, least_cycles(p, g, label))
+            label.value = bound(energy, label.cycles, lanes, power, level - 1, t.rest, g, cost, rule, best, found)
+            if label.value == np.inf:
+                continue
+            label.interface = interface(p, g, w, position, level - 1, lanes, plain) if level > 0 else np.int64(0)
+            add_label(table, label, rule)

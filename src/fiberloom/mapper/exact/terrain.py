@@ -1,0 +1,310 @@
+"""The ground that a search runs on: an Einsum, an accelerator and one choice of keeps, as tables over tile shapes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import UnsupportedError
+from fiberloom.mapper.exact.labels import BASE, DEMANDS
+from fiberloom.mapper.exact.lattice import Lattice, Spreads, lanes_within, lattice, spreads, temporal_steps
+from fiberloom.mapper.exact.orders import Relevance, orders_by_set
+from fiberloom.mapper.exact.sweep import CLOSED, OPEN, WINDOW, Terrain
+from fiberloom.mapping.space import MapSpace
+from fiberloom.model.counting import FILL, READ, UPDATE
+from fiberloom.model.lower import Problem
+
+Array = NDArray[Any]
+
+_MOST_THRESHOLDS: Final = 16
+_TABLE_NUMBERS: Final = 20_000_000
+"""Most numbers in one table of bounds; fewer lane thresholds are told apart beyond."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all choices of keeps share.
+
+    Attributes:
+        points: the lattice of tile shapes.
+        spreads: ways to fill each fan-out, by level.
+        effect: ``(T, D)`` what a loop over each variable does to each tensor's reuse.
+        shares: per level ``(2 T, n)``: children per position of each tensor, and least distinct positions.
+    """
+
+    problem: Problem
+    space: MapSpace
+    points: Lattice
+    spreads: tuple[Spreads, ...]
+    below: Array
+    below_count: Array
+    threshold: Array
+    ceiling: Array
+    effect: Array
+    kind_of: Array
+    status: Array
+    shares: tuple[Array, ...]
+
+    def orders_for(self, keep: Array) -> tuple[Array, Array]:
+        """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
+
+        A tensor sees the loops of a level while a level further in keeps it.
+        """
+        p = self.problem.arrays[0]
+        D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+        metadata = p["has_metadata"][:L, :T].astype(bool) & keep
+        tables: dict[Any, tuple[Array, Array]] = {}
+        found = []
+        for level in range(L):
+            fixed = self.space.constraints.at(self.space.level_names[level]).temporal
+            rows = [
+                (_bits(self.effect[t] != OPEN), _bits(self.effect[t] == CLOSED), bool(not p["is_simple"][t]),
+                 bool(metadata[level:, t].any()), bool(keep[:level, t].any()))
+                for t in range(T)
+            ]  # fmt: skip
+            seen = tuple(row[:4] for row in rows if row[3] or row[4])
+            key = (fixed.inner, fixed.outer, seen)
+            if key not in tables:
+                tables[key] = orders_by_set(list(self.space.variables), Relevance(*zip(*seen, strict=True)) if seen else
+                                            Relevance((), (), (), ()), fixed)  # fmt: skip
+            found.append(tables[key])
+        orders = np.full((L, max(len(o) for _, o in found), D), -1, np.int64)
+        for level, (_, listed) in enumerate(found):
+            orders[level, : len(listed)] = listed
+        return orders, np.stack([first for first, _ in found])
+
+    @cached_property
+    def whole(self) -> Array:
+        """``(T, S)`` words of every tensor's tile."""
+        p = self.problem.arrays[0]
+        D, T = int(p["variables"]), int(p["tensors"])
+        out = np.ones((T, self.points.size))
+        for t in range(T):
+            for r in range(int(p["rank_count"][t])):
+                out[t] *= 1 + (self.points.extents - 1) @ np.abs(p["coefficient"][t, r, :D])
+        return out
+
+    @cached_property
+    def idle(self) -> Array:
+        """``(T, S)`` iterations, outside a tile, of the variables that do not index the tensor."""
+        p = self.problem.arrays[0]
+        D, T = int(p["variables"]), int(p["tensors"])
+        left = self.space.bounds / self.points.extents
+        irrelevant = ~p["is_relevant"][:T, :D].astype(bool)
+        return np.stack([left[:, irrelevant[t]].prod(axis=1) for t in range(T)])
+
+    @cached_property
+    def size(self) -> Array:
+        """``(T,)`` at least so many distinct elements are touched."""
+        p = self.problem.arrays[0]
+        D, T = int(p["variables"]), int(p["tensors"])
+        return np.array(
+            [
+                math.prod(
+                    _distinct(
+                        [
+                            (int(self.space.bounds[d]), abs(int(p["coefficient"][t, r, d])))
+                            for d in range(D)
+                            if p["coefficient"][t, r, d]
+                        ]
+                    )
+                    for r in range(int(p["rank_count"][t]))
+                )
+                for t in range(T)
+            ],
+            np.float64,
+        )
+
+
+def _distinct(terms: list[tuple[int, int]]) -> int:
+    """At least so many distinct values of Σ coefficient · index, over (bound, coefficient) pairs."""
+    terms = [(n, a) for n, a in terms if n > 1]
+    if len(terms) != 2:
+        return max([1, *(n for n, _ in terms)])
+    (n, a), (m, b) = terms
+    g = math.gcd(a, b)
+    return n * m - max(0, n - b // g) * max(0, m - a // g)
+
+
+def ground(problem: Problem, space: MapSpace) -> Ground:
+    """Lay the ground.
+
+    Raises:
+        UnsupportedError: for problems beyond the sizes that the search takes.
+    """
+    p = problem.arrays[0]
+    D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+    points = lattice(space.bounds)
+    limited = sum(
+        math.isfinite(p[name][level])
+        for level in range(L)
+        for name in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
+    )
+    if limited > 3 * DEMANDS or 2 * D > BASE:
+        raise UnsupportedError("more levels with a bandwidth, or more variables, than the exact mapper takes")
+    below, below_count = temporal_steps(points, space.temporal_choices)
+    ways = tuple(spreads(space, level, every_axis=bool(p["spatial_entries"])) for level in range(L))
+    relevant = p["is_relevant"][:T, :D].astype(bool)
+    lone = p["is_lone"][:T, :D].astype(bool)
+    simple = p["is_simple"][:T].astype(bool)
+    effect = np.where(~relevant, OPEN, np.where(lone | simple[:, None], CLOSED, WINDOW))  # (T, D)
+    kinds, kind_of = np.unique(effect.T, axis=0, return_inverse=True)
+    status = np.concatenate([np.full((1, T), OPEN), kinds])
+    reach = lanes_within(list(ways))
+    J = min(_MOST_THRESHOLDS, max(len(r) for r in reach), max(2, _TABLE_NUMBERS // (points.size * len(status))))
+    threshold, ceiling = np.ones((L + 1, J)), np.ones((L + 1, J))
+    for level in range(L):
+        threshold[level], ceiling[level] = _thresholds(reach[level], J)
+    shares = []
+    for level in range(L):
+        factors = ways[level].factors
+        shares.append(
+            np.concatenate(
+                [
+                    np.stack([np.where(relevant[t], 1, factors).prod(axis=1) for t in range(T)]),
+                    np.stack([_positions(p, t, factors) for t in range(T)]),
+                ]
+            ).astype(np.float64)
+        )
+    return Ground(
+        problem, space, points, ways, below, below_count,
+        threshold, ceiling, effect, kind_of.reshape(D) + 1, status, tuple(shares),
+    )  # fmt: skip
+
+
+def _positions(p: Any, t: int, factors: Array) -> Array:
+    """Fewest distinct positions of tensor `t` among the children, ``(n,)``."""
+    total = np.ones(len(factors), np.int64)
+    for r in range(int(p["rank_count"][t])):
+        used = np.flatnonzero(p["coefficient"][t, r, : factors.shape[1]])
+        total *= np.maximum(1, (factors[:, used] - 1).sum(axis=1) + 1)
+    return total
+
+
+def _bits(row: Array) -> int:
+    return sum(1 << int(d) for d in np.flatnonzero(row))
+
+
+def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
+    """`J` thresholds on lanes, ascending from 1, and the most lanes counted under each; surplus ones can't be reached."""
+    if len(reach) > J:  # spread evenly in the logarithm, always with the smallest and the largest
+        wanted = np.exp(np.linspace(0, math.log(reach[-1]), J))
+        chosen = np.unique(np.searchsorted(reach, wanted * (1 - 1e-9)))
+        chosen = np.unique(np.concatenate([[0], chosen[chosen < len(reach)], [len(reach) - 1]]))
+    else:
+        chosen = np.arange(len(reach))
+    chosen = chosen[-J:] if len(chosen) > J else chosen
+    chosen[0] = 0
+    threshold, ceiling = np.full(J, np.inf), np.full(J, float(reach[-1]))
+    threshold[: len(chosen)] = reach[chosen]
+    threshold[0] = 1.0
+    for j, i in enumerate(chosen):
+        ceiling[j] = reach[chosen[j + 1] - 1] if j + 1 < len(chosen) else reach[-1]
+    return threshold, ceiling
+
+
+def _may_loop(base: Ground, level: int) -> bool:
+    """Whether a level may have temporal loops at all."""
+    return any(int(choices[-1]) > 1 for choices in base.space.temporal_choices[level])
+
+
+def terrain(base: Ground, keep: Array) -> Terrain | None:
+    """Tables for one choice of keeps ``(L, T)``; None where it can't hold the problem at all."""
+    p = base.problem.arrays[0]
+    D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+    points, space = base.points, base.space
+    parent = np.full((L + 1, T), -1, np.int64)
+    for t in range(T):
+        keepers = np.flatnonzero(keep[:, t])
+        if not len(keepers):
+            return None
+        parent[0, t] = keepers[0]
+        for inner, outer in zip(keepers[:-1], keepers[1:], strict=True):
+            parent[inner + 1, t] = outer
+    fits = np.ones((L, points.size), np.uint8)
+    for level in range(L):
+        used = sum(
+            (base.whole[t] * float(p["word_scale"][level, t]) for t in range(T) if keep[level, t]),
+            np.zeros(points.size),
+        )
+        fits[level] = (used <= p["capacity"][level] * (1 + 1e-12)) & (
+            used >= p["min_utilization"][level] * np.minimum(p["capacity"][level], 1e300)
+        )
+    fan = space.lanes.prod(axis=1).astype(np.float64)
+    above = np.array([fan[level + 1 :].prod() for level in range(L)])
+    sends = np.full((L, T), -1, np.int64)
+    upper = np.ones((L + 1, T))
+    read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
+    for row in range(L):
+        for t in range(T):
+            k = parent[row, t]
+            if k < 0:
+                continue
+            # The traffic is known at the innermost fan-out between the two, unless loops further in may still repeat it.
+            at = row
+            while at < k and fan[at] == 1 and (row == 0 or not _may_loop(base, at)):
+                at += 1
+            if fan[at] == 1:
+                at = row
+            sends[at, t] = row
+            upper[row, t] = fan[at + 1 : k + 1].prod()
+            outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
+            read[row, t] = float(p["energy"][k, READ, 0]) * outer
+            update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
+            if row > 0:
+                inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["block_of"][row - 1, t])
+                fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
+    demand = np.full(L, -1, np.int64)
+    slot = 0
+    for level in range(L):
+        if any(math.isfinite(p[n][level]) for n in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")):
+            demand[level] = slot
+            slot += 1
+    most = max(len(s.factors) for s in base.spreads)
+    spread = np.ones((L, most, D), np.int64)
+    lanes = np.ones((L, most), np.int64)
+    for level, ways in enumerate(base.spreads):
+        spread[level, : len(ways.factors)] = ways.factors
+        lanes[level, : len(ways.factors)] = ways.lanes
+    digit = np.zeros((D, int(space.bounds.max()) + 1), np.int32)
+    for d in range(D):
+        digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
+    multicast = np.asarray(space.multicast, np.uint8)
+    windowed = ~p["is_simple"][:T].astype(bool)
+    return Terrain(
+        count=points.count,
+        stride=points.stride,
+        extents=points.extents,
+        digit=digit,
+        below=base.below,
+        below_count=base.below_count,
+        spread=spread,
+        spread_count=np.array([len(s.factors) for s in base.spreads], np.int64),
+        lanes=lanes,
+        threshold=base.threshold,
+        ceiling=base.ceiling,
+        kind_of=base.kind_of,
+        status=base.status,
+        parent=parent,
+        whole=base.whole,
+        idle=base.idle,
+        outside=(space.bounds / points.extents).prod(axis=1),
+        size=base.size,
+        windowed=windowed,
+        whole_spread=np.array([not multicast[:, t].all() for t in range(T)]),
+        demand=demand,
+        fits=fits,
+        multicast=multicast,
+        sends=sends,
+        upper=upper,
+        above=above,
+        read=read,
+        update=update,
+        fill=fill,
+        favour=np.ones((1, 1, 1)),
+    )

@@ -1,0 +1,262 @@
+"""Layers of published networks as Einsums, generated from the rules by which the papers define the networks.
+
+A convolution is ``O[n,m,p,q] = W[m,c,r,s] * I[n,c,p+r,q+s]`` (a stride multiplies p and q), a depth-wise one has no m and keeps c
+in all tensors, a fully connected layer is ``O[n,m] = W[m,c] * I[n,c]``. Batches of one have no n. Outputs are as large as with
+the padding that the papers use; the padding itself counts as input, as in other cost models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fiberloom.errors import SpecError, nearest
+from fiberloom.workload.einsum import Einsum
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One Einsum of a network.
+
+    Attributes:
+        einsum: its name is the network's and the place of first use.
+        count: how often the network computes an Einsum of this shape.
+    """
+
+    einsum: Einsum
+    count: int = 1
+
+    @property
+    def name(self) -> str:
+        """Name of the Einsum."""
+        return self.einsum.name
+
+
+def convolution(
+    name: str,
+    *,
+    outputs: int,
+    inputs: int,
+    rows: int,
+    columns: int | None = None,
+    kernel: int = 1,
+    stride: int = 1,
+    batch: int = 1,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """A convolution with `outputs` and `inputs` channels; `rows` and `columns` (as many, by default) are those of the output."""
+    columns = rows if columns is None else columns
+    lead, shape = _batch(batch)
+    shape |= {"m": outputs, "c": inputs, "p": rows, "q": columns, "r": kernel, "s": kernel}
+    row, column = _window(stride)
+    return Einsum.parse(
+        f"O[{lead}m,p,q] = W[m,c,r,s] * I[{lead}c,{row},{column}]", shape, name=name, densities=densities
+    )
+
+
+def depthwise(
+    name: str,
+    *,
+    channels: int,
+    rows: int,
+    kernel: int,
+    stride: int = 1,
+    batch: int = 1,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """A depth-wise convolution: every channel has a filter of its own."""  # fmt: skip
+    lead, shape = _batch(batch)
+    shape |= {"c": channels, "p": rows, "q": rows, "r": kernel, "s": kernel}
+    row, column = _window(stride)
+    return Einsum.parse(f"O[{lead}c,p,q] = W[c,r,s] * I[{lead}c,{row},{column}]", shape, name=name, densities=densities)
+
+
+def fully_connected(
+    name: str, *, outputs: int, inputs: int, batch: int = 1, densities: Mapping[str, Any] | None = None
+) -> Einsum:
+    """A matrix product of weights and a batch (or the tokens) of activations."""
+    lead, shape = _batch(batch)
+    shape |= {"m": outputs, "c": inputs}
+    return Einsum.parse(f"O[{lead}m] = W[m,c] * I[{lead}c]", shape, name=name, densities=densities)
+
+
+def resnet50(batch: int = 1, stride_in: str = "3x3") -> tuple[Layer, ...]:
+    """ResNet-50 on 224×224 images (He et al., CVPR'16, table 1), distinct shapes in order of first use.
+
+    Args:
+        batch: images.
+        stride_in: which convolution of a down-sampling block has stride two: ``1x1`` as in the paper, ``3x3`` as in
+            the versions that are trained since (called v1.5).
+    """
+    _known(stride_in, ("1x1", "3x3"), "place of the stride")
+    made = [convolution("resnet50-conv1", outputs=64, inputs=3, rows=112, kernel=7, stride=2, batch=batch)]
+    channels, rows = 64, 56
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        width = 64 << stage
+        for block in range(blocks):
+            name = f"resnet50-conv{stage + 2}_{block + 1}"
+            stride = 2 if block == 0 and stage > 0 else 1
+            outside, rows = rows, rows // stride
+            first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+            middle = outside // first
+            made.append(
+                convolution(f"{name}-1x1", outputs=width, inputs=channels, rows=middle, stride=first, batch=batch)
+            )
+            made.append(
+                convolution(f"{name}-3x3", outputs=width, inputs=width, rows=rows, kernel=3, stride=second, batch=batch)
+            )
+            made.append(convolution(f"{name}-expand", outputs=4 * width, inputs=width, rows=rows, batch=batch))
+            if block == 0:
+                made.append(
+                    convolution(
+                        f"{name}-project", outputs=4 * width, inputs=channels, rows=rows, stride=stride, batch=batch
+                    )
+                )
+            channels = 4 * width
+    made.append(fully_connected("resnet50-fc", outputs=1000, inputs=channels, batch=batch))
+    return distinct(made)  # fmt: skip
+
+
+def vgg16(batch: int = 1) -> tuple[Layer, ...]:
+    """VGG-16, configuration D, on 224×224 images (Simonyan and Zisserman, ICLR'15, table 1), distinct shapes in order."""
+    made, channels, rows = [], 3, 224
+    for stage, convolutions in enumerate((2, 2, 3, 3, 3)):
+        width = min(512, 64 << stage)
+        for i in range(convolutions):
+            name = f"vgg16-conv{stage + 1}_{i + 1}"
+            made.append(convolution(name, outputs=width, inputs=channels, rows=rows, kernel=3, batch=batch))
+            channels = width
+        rows //= 2
+    for i, outputs in enumerate((4096, 4096, 1000)):
+        inputs = channels * rows * rows if i == 0 else 4096
+        made.append(fully_connected(f"vgg16-fc{i + 6}", outputs=outputs, inputs=inputs, batch=batch))
+    return distinct(made)
+
+
+def mobilenet_v2(batch: int = 1) -> tuple[Layer, ...]:
+    """MobileNetV2, width 1, on 224×224 images (Sandler et al., CVPR'18, table 2), distinct shapes in order."""
+    # expansion, output channels, repeats, stride of the first: the rows of table 2
+    bottlenecks = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    made = [convolution("mobilenetv2-conv1", outputs=32, inputs=3, rows=112, kernel=3, stride=2, batch=batch)]
+    channels, rows, block = 32, 112, 0
+    for expansion, outputs, repeats, first in bottlenecks:
+        for repeat in range(repeats):
+            block += 1
+            name, stride, hidden = f"mobilenetv2-{block}", first if repeat == 0 else 1, expansion * channels
+            if expansion > 1:
+                made.append(convolution(f"{name}-expand", outputs=hidden, inputs=channels, rows=rows, batch=batch))
+            rows //= stride
+            made.append(
+                depthwise(f"{name}-depthwise", channels=hidden, rows=rows, kernel=3, stride=stride, batch=batch)
+            )
+            made.append(convolution(f"{name}-project", outputs=outputs, inputs=hidden, rows=rows, batch=batch))
+            channels = outputs
+    made.append(convolution("mobilenetv2-last", outputs=1280, inputs=channels, rows=rows, batch=batch))
+    made.append(fully_connected("mobilenetv2-fc", outputs=1000, inputs=1280, batch=batch))
+    return distinct(made)
+
+
+def bert_base(tokens: int = 512) -> tuple[Layer, ...]:
+    """BERT-base, one sequence (Devlin et al., NAACL'19, §3: 12 layers, width 768, 12 heads; feed-forward 4 times as wide).
+
+    Projections and feed-forward products over `tokens`; scores ``S[h,i,j] = Q[h,i,d] * K[h,j,d]`` and the weighted
+    values ``Z[h,i,d] = S[h,i,j] * V[h,j,d]``.
+    """
+    layers, width, heads = 12, 768, 12
+    attention = {"h": heads, "i": tokens, "j": tokens, "d": width // heads}
+    made = [
+        *(
+            fully_connected(f"bert-base-{what}", outputs=width, inputs=width, batch=tokens)
+            for what in ("qkv", "qkv", "qkv")
+        ),
+        Einsum.parse("S[h,i,j] = Q[h,i,d] * K[h,j,d]", attention, name="bert-base-scores"),
+        Einsum.parse("Z[h,i,d] = S[h,i,j] * V[h,j,d]", attention, name="bert-base-values"),
+        fully_connected("bert-base-output", outputs=width, inputs=width, batch=tokens),
+        fully_connected("bert-base-feed-forward-1", outputs=4 * width, inputs=width, batch=tokens),
+        fully_connected("bert-base-feed-forward-2", outputs=width, inputs=4 * width, batch=tokens),
+    ]
+    return distinct(made * layers)
+
+
+def mind_mappings() -> tuple[Layer, ...]:
+    """The six convolutions and two MTTKRPs of Mind Mappings (Hegde et al., ASPLOS'21: the problems of its evaluation)."""
+    return (
+        *(_mind_mappings_convolution(name, *sizes) for name, sizes in _MIND_MAPPINGS_CONVOLUTIONS.items()),
+        *(Layer(mttkrp(name, *sizes)) for name, sizes in _MIND_MAPPINGS_MTTKRP.items()),
+    )
+
+
+# batch, output channels, input channels, filter size, output size
+_MIND_MAPPINGS_CONVOLUTIONS: Final = {
+    "ResNet_3": (16, 128, 128, 3, 28),
+    "ResNet_4": (16, 256, 256, 3, 14),
+    "Inception_2": (32, 192, 64, 3, 56),
+    "VGG_2": (16, 128, 64, 3, 112),
+    "AlexNet_2": (8, 256, 96, 5, 27),
+    "AlexNet_4": (8, 384, 384, 3, 13),
+}
+_MIND_MAPPINGS_MTTKRP: Final = {"MTTKRP_0": (128, 1024, 4096, 2048), "MTTKRP_1": (2048, 4096, 1024, 128)}
+
+
+def _mind_mappings_convolution(name: str, batch: int, outputs: int, inputs: int, kernel: int, rows: int) -> Layer:
+    return Layer(convolution(name, outputs=outputs, inputs=inputs, rows=rows, kernel=kernel, batch=batch))
+
+
+def mttkrp(name: str, i: int, j: int, k: int, l: int) -> Einsum:  # noqa: E741 - the paper's names
+    """The matricised tensor times Khatri–Rao product, ``A[i,j] = B[i,k,l] * C[k,j] * D[l,j]``."""
+    return Einsum.parse("A[i,j] = B[i,k,l] * C[k,j] * D[l,j]", {"i": i, "j": j, "k": k, "l": l}, name=name)
+
+
+NETWORKS: Final[Mapping[str, Callable[..., tuple[Layer, ...]]]] = {
+    "resnet50": resnet50,
+    "vgg16": vgg16,
+    "mobilenet_v2": mobilenet_v2,
+    "bert_base": bert_base,
+    "mind_mappings": mind_mappings,
+}
+"""Lists of layers by name."""
+
+
+def network(name: str, **options: Any) -> tuple[Layer, ...]:
+    """Distinct layers of a network of `NETWORKS`, in order of first use.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    _known(name, NETWORKS, "network")
+    return NETWORKS[name](**options)
+
+
+def distinct(einsums: Iterable[Einsum]) -> tuple[Layer, ...]:
+    """One layer per different computation (names apart), in order of first use, with its count."""
+    first: dict[tuple[Any, ...], Einsum] = {}
+    counts: dict[tuple[Any, ...], int] = {}
+    for einsum in einsums:
+        tensors = tuple((t.ranks, t.is_output, t.word_bits, str(t.density)) for t in einsum.tensors)
+        key = (tuple(einsum.shape.items()), tensors)
+        first.setdefault(key, einsum)
+        counts[key] = counts.get(key, 0) + 1
+    return tuple(Layer(einsum, counts[key]) for key, einsum in first.items())
+
+
+def _batch(batch: int) -> tuple[str, dict[str, int]]:
+    return ("n,", {"n": batch}) if batch > 1 else ("", {})
+
+
+def _window(stride: int) -> tuple[str, str]:
+    step = f"{stride}*" if stride > 1 else ""
+    return f"{step}p+r", f"{step}q+s"
+
+
+def _known(name: str, known: Iterable[str], what: str) -> None:
+    if name not in known:
+        raise SpecError(f"there is no {what} '{name}'", hint=nearest(name, list(known)))
