@@ -69,6 +69,7 @@ class Features:
         sparse: densities, formats, gating and skipping.
         multicast_off: tensors that can't be multicast at some level.
         peer_links: inputs are passed to mesh neighbours, and windows slide.
+        remainders: bounds that few factors divide, and factors that do not divide them.
     """
 
     max_points: int = 3000
@@ -78,10 +79,11 @@ class Features:
     sparse: bool = False
     multicast_off: bool = False
     peer_links: bool = False
+    remainders: bool = False
 
 
 def random_problem(rng: random.Random, features: Features = Features()) -> Problem:
-    """A legal problem: perfect factors, unbounded capacities, the outermost level keeps every tensor."""
+    """A legal problem: unbounded capacities, the outermost level keeps every tensor."""
     workload = random_einsum(rng, features)
     names = LEVEL_NAMES[: rng.randint(1, len(LEVEL_NAMES))]
     mapping = random_mapping(rng, workload, names, features)
@@ -124,6 +126,8 @@ def random_einsum(rng: random.Random, features: Features) -> Einsum:
         small = variable in "rs" and "p" in variables  # filter taps
         if math.prod(shape.values()) * factor <= limit and shape[variable] * factor <= (7 if small else 18):
             shape[variable] *= factor
+    if features.remainders:
+        shape = {v: rng.choice([b, b + 1, b + 1, b + 2]) for v, b in shape.items()}
     densities: dict[str, Any] = {}
     if features.sparse:
         for name in _tensor_names(equation):
@@ -140,7 +144,9 @@ def random_mapping(rng: random.Random, workload: Einsum, names: tuple[str, ...],
     temporal: list[dict[str, int]] = [{} for _ in names]
     spatial: list[dict[str, int]] = [{} for _ in names]
     lanes, spatial_share = 1, rng.choice([0.0, 0.2, 0.4])
-    for variable, bound in workload.shape.items():
+    if features.remainders:
+        temporal, spatial = _uneven_factors(rng, workload, names, features, spatial_share)
+    for variable, bound in () if features.remainders else workload.shape.items():
         for prime in _primes(bound):
             level = rng.randrange(len(names))
             if rng.random() < spatial_share and lanes * prime <= features.max_lanes:
@@ -168,6 +174,30 @@ def random_mapping(rng: random.Random, workload: Einsum, names: tuple[str, ...],
             peer_links=dict.fromkeys(tensors[:-1], features.peer_links),
         )
     return Mapping(levels=levels)
+
+
+def _uneven_factors(
+    rng: random.Random, workload: Einsum, names: tuple[str, ...], features: Features, spatial_share: float
+) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+    """Any factors from inside out, temporal and spatial per level, until a variable's tile covers its bound."""
+    temporal: list[dict[str, int]] = [{} for _ in names]
+    spatial: list[dict[str, int]] = [{} for _ in names]
+    lanes = 1
+    for variable, bound in workload.shape.items():
+        tile = 1
+        for level in reversed(range(len(names))):
+            for loops in (spatial, temporal):
+                left = -(-bound // tile)
+                factor = min(left, rng.choice([1, 1, 2, 2, 3, 4, 5, left]))
+                if loops is spatial and (rng.random() > spatial_share or lanes * factor > features.max_lanes):
+                    factor = 1
+                elif loops is temporal and level == 0:
+                    factor = left
+                if factor > 1:
+                    loops[level][variable] = factor
+                    lanes *= factor if loops is spatial else 1
+                tile *= factor
+    return temporal, spatial
 
 
 def windows_overlap(tensor: Tensor) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from fiberloom.architecture.levels import ComponentClass
 from fiberloom.architecture.sparse import Format, SafKind
-from fiberloom.errors import UnsupportedError
+from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.input.specification import parse
 from input_examples import TIMELOOP, bent
 
@@ -304,7 +304,6 @@ mapping:
         ("depth: 64,", "depth: 64, vector-access-energy: 3,", "vector-access-energy"),
         ("class: intmac", "class: ReductionTree", "ReductionTree"),
         ("class: storage", "class: intmac", "second compute"),
-        ("R=0 C=2", "'R=2,1 C=2'", "residual"),
         ("factors: R=0 C=2,", "factors: R=0 C=2, no_temporal_reuse: [I],", "no_temporal_reuse"),
         ("factors: R=0 C=2,", "factors: R=0 C=2, rmw_first_update: [O],", "rmw_first_update"),
         ("{target: Buffer, type: datatype, keep: [O]}", "{target: Buffer, type: skew, modulo: 2}", "skew"),
@@ -319,6 +318,15 @@ def test_what_changes_numbers_and_is_not_modelled_is_refused_by_name(old, new, k
     assert key in str(caught.value)
     assert "in.yaml:" in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def test_residual_factors_are_the_iterations_of_the_last_run():
+    twice = bent(TIMELOOP, "factors: P=2 R=1", "factors: P=2 R=2")
+    spec = parse(bent(twice, "R=0 C=2", "'R=2,1 C=2'"))
+    spec.mapping.check(spec.workload, spec.architecture)
+    assert spec.mapping.at("Buffer").temporal == {"R": 2, "C": 2}
+    with pytest.raises(SpecError, match=r"in.yaml:.*residual of 'R' is 2, but .* the last run has 1 iteration"):
+        parse(bent(twice, "R=0 C=2", "'R=2,2 C=2'"), file="in.yaml")
 
 
 def test_what_is_turned_off_is_not_refused():

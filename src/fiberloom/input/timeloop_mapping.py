@@ -54,7 +54,7 @@ def read_mapping(
 
     Raises:
         SpecError: with the place of what is wrong.
-        UnsupportedError: for residual factors, skews and reuse switches that are not modelled.
+        UnsupportedError: for skews and reuse switches that are not modelled.
     """
     names = [level.name for level in architecture.levels]
     tensors = [t.name for t in einsum.tensors]
@@ -65,6 +65,7 @@ def read_mapping(
     directives = root.mapping().get("nodes", root) if root.is_mapping else root
     streamed = False
     whole: dict[str, Field] = {}
+    residuals: dict[tuple[str, bool], dict[str, tuple[int, Field]]] = {}
     for directive in directives.items():
         fields = directive.mapping(hyphens=True)
         if "type" not in fields or "target" not in fields:
@@ -74,7 +75,8 @@ def read_mapping(
         kind = fields["type"].one_of(("temporal", "spatial", *_BYPASS, "skew"), "directive type")
         if kind == "skew":
             raise directive.unsupported("skewed loops are not supported")
-        level = levels[target_level(fields["target"], names, aliases, kind)]
+        target = target_level(fields["target"], names, aliases, kind)
+        level = levels[target]
         streamed |= bool("stream" in fields and fields["stream"].value)
         if kind in _BYPASS:
             directive.refuse_unknown(fields, _KEEPS)
@@ -86,7 +88,8 @@ def read_mapping(
                 f"{directive.where}: a second {kind} directive for '{fields['target'].text()}' replaces the first"
             )
         level.seen.add(kind)
-        factors = _factors(fields["factors"], einsum, whole) if "factors" in fields else {}
+        stated = residuals[target, kind == "spatial"] = {}
+        factors = _factors(fields["factors"], einsum, whole, stated) if "factors" in fields else {}
         order = _order(fields.get("permutation"), list(einsum.shape))
         if kind == "temporal":
             directive.refuse_unknown(fields, _LOOPS)
@@ -109,7 +112,27 @@ def read_mapping(
         name: _finish(level, einsum, tensors, root, architecture.fanout(name) != (1, 1))
         for name, level in levels.items()
     }
-    return construct(Mapping, {"levels": finished}, root)
+    mapping = construct(Mapping, {"levels": finished}, root)
+    _check_residuals(mapping, einsum, names, residuals)
+    return mapping
+
+
+def _check_residuals(
+    mapping: Mapping,
+    einsum: Einsum,
+    names: list[str],
+    residuals: NamedValues[tuple[str, bool], NamedValues[str, tuple[int, Field]]],
+) -> None:
+    """Raise unless each stated residual, the iterations of a loop's last run, is what bounds and factors leave of it."""
+    for place, stated in residuals.items():
+        for dimension, (residual, here) in stated.items():
+            left = mapping.last_iterations(dimension, einsum.shape[dimension], names)[place]
+            if residual != left and mapping.product(dimension) >= einsum.shape[dimension]:
+                raise here.error(
+                    f"the residual of '{dimension}' is {residual}, but with its factors the last run has {left} "
+                    f"iteration{'s' if left > 1 else ''}",
+                    f"write {dimension}={{factor}},{left}, or change the factors inside",
+                )
 
 
 def _finish(level: _Level, einsum: Einsum, tensors: list[str], root: Field, fans_out: bool) -> LevelMapping:
@@ -163,10 +186,13 @@ def target_level(target: Field, names: list[str], aliases: NamedValues[str, str]
     return text
 
 
-def _factors(factors: Field, einsum: Einsum, whole: dict[str, Field]) -> dict[str, int]:
+def _factors(
+    factors: Field, einsum: Einsum, whole: dict[str, Field], residuals: dict[str, tuple[int, Field]]
+) -> dict[str, int]:
     """Factor per dimension from ``C=1 M=2``, ``C1 M2``, a list of such, or a mapping.
 
-    A factor 0 is the whole dimension (not what the other levels leave of it) and is noted in `whole`.
+    A factor 0 is the whole dimension (not what the other levels leave of it) and is noted in `whole`; the residual in
+    ``C=4,3`` is noted in `residuals`.
     """
     found: dict[str, int] = {}
 
@@ -191,13 +217,11 @@ def _factors(factors: Field, einsum: Einsum, whole: dict[str, Field]) -> dict[st
         if rest:
             raise part.error(f"'{rest}' is not a factor", "write e.g. C=1 M=2")
         for match in pattern.finditer(text):
-            if match[3] is not None and match[3] != match[2]:
-                raise part.unsupported(
-                    f"residual factor '{match[0]}' is not supported", "factors must divide the dimension"
-                )
-            if len(match[2]) > 18:
+            if len(match[2]) > 18 or len(match[3] or "") > 18:
                 raise part.error(f"factor '{match[0]}' is too large", "factors are at most the dimension's bound")
             add(match[1], int(match[2]), part)
+            if match[3] is not None:
+                residuals[match[1]] = int(match[3]), part
     return found
 
 

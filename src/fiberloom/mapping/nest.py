@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,14 +50,16 @@ class Mapping(BaseModel):
         return self.levels.get(level, _NOTHING)
 
     def check(self, einsum: Einsum, architecture: Architecture) -> None:
-        """Raise unless every name is known and the factors of each variable multiply to its bound.
+        """Raise unless every name is known and the factors of each variable cover its bound.
+
+        They multiply to the bound, or to more as long as the outermost loop has no iteration without work: then the last
+        tile of every loop may be partial (see `last_iterations`).
 
         Raises:
             MappingError: naming the level, the variable, the product found and the bound.
         """
         known = [level.name for level in architecture.levels]
         tensors = [t.name for t in einsum.tensors]
-        products = dict.fromkeys(einsum.shape, 1)
         for name, level in self.levels.items():
             if name not in known:
                 raise MappingError(
@@ -64,23 +67,22 @@ class Mapping(BaseModel):
                 )
             for kind, factors in (("temporal", level.temporal), ("spatial", level.spatial)):
                 for variable, factor in factors.items():
-                    if variable not in products:
+                    if variable not in einsum.shape:
                         raise MappingError(
                             f"level '{name}': {kind} factor for unknown variable '{variable}'",
-                            hint=nearest(variable, products),
+                            hint=nearest(variable, einsum.shape),
                         )
                     if factor < 1:
                         raise MappingError(
                             f"level '{name}': {kind} factor {variable}={factor}",
                             hint="factors are whole numbers from 1",
                         )
-                    products[variable] *= factor
             for order in (level.temporal_order, level.spatial_order, level.spatial_x or ()):
                 for variable in order:
-                    if variable not in products:
+                    if variable not in einsum.shape:
                         raise MappingError(
                             f"level '{name}': unknown variable '{variable}' in a loop order",
-                            hint=nearest(variable, products),
+                            hint=nearest(variable, einsum.shape),
                         )
                 if len(set(order)) != len(order):
                     raise MappingError(f"level '{name}': a loop order names a variable twice: {' '.join(order)}")
@@ -88,16 +90,59 @@ class Mapping(BaseModel):
                 if tensor not in tensors:
                     raise MappingError(f"level '{name}': unknown tensor '{tensor}'", hint=nearest(tensor, tensors))
         for variable, bound in einsum.shape.items():
-            if products[variable] != bound:
-                raise MappingError(
-                    f"the factors of '{variable}' multiply to {products[variable]}, but its bound is {bound}",
-                    hint=f"the product over all levels must be {bound}"
-                    + (
-                        ""
-                        if bound % math.gcd(products[variable], bound)
-                        else f"; {bound // math.gcd(products[variable], bound)} is missing"
-                    ),
-                )
+            if (product := self.product(variable)) != bound:
+                self._check_remainder(variable, bound, product, known)
+
+    def product(self, variable: str) -> int:
+        """Product of all factors of `variable`."""
+        return math.prod(
+            level.temporal.get(variable, 1) * level.spatial.get(variable, 1) for level in self.levels.values()
+        )
+
+    def last_iterations(self, variable: str, bound: int, levels: Sequence[str]) -> dict[tuple[str, bool], int]:
+        """Iterations of each loop of `variable` in the last of its enclosing tiles, by (level, whether spatial).
+
+        The tile inside a loop is the product of the factors inside it; a loop covers its enclosing tile in steps of that
+        tile, and the last step covers what is left. Equal to the factor wherever no tile is partial.
+
+        Args:
+            levels: names, outermost first.
+        """
+        last: dict[tuple[str, bool], int] = {}
+        tile = 1
+        for name in reversed(levels):
+            for spatial, factors in ((True, self.at(name).spatial), (False, self.at(name).temporal)):
+                factor = factors.get(variable, 1)
+                last[name, spatial] = (bound - 1) // tile % factor + 1
+                tile *= factor
+        return last
+
+    def _check_remainder(self, variable: str, bound: int, product: int, levels: Sequence[str]) -> None:
+        """Raise unless the tiles of factors that do not multiply to the bound cover it without an empty iteration."""
+        if product < bound:
+            missing = bound // math.gcd(product, bound)
+            raise MappingError(
+                f"the factors of '{variable}' multiply to {product}, but its bound is {bound}",
+                hint=f"the product over all levels must be {bound}"
+                + ("" if bound % math.gcd(product, bound) else f"; {missing} is missing")
+                + ", or more where the last tile is a partial one",
+            )
+        factors = {
+            (name, kind): factor
+            for name in levels
+            for kind, loops in (("temporal", self.at(name).temporal), ("spatial", self.at(name).spatial))
+            if (factor := loops.get(variable, 1)) > 1
+        }
+        (name, kind), outermost = next(iter(factors.items()))
+        inside = product // outermost
+        if (needed := -(-bound // inside)) != outermost:
+            raise MappingError(
+                f"the factors of '{variable}' multiply to {product}, and its bound is {bound}: level '{name}' iterates "
+                f"{outermost} times over tiles of {inside}, of which {needed} cover the bound",
+                hint=f"make the {kind} factor {variable}={needed} there"
+                if needed > 1
+                else f"the factors inside '{name}' multiply to the bound or more already: leave {variable}={outermost} out",
+            )
 
 
 _NOTHING = LevelMapping()

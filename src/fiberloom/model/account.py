@@ -58,7 +58,7 @@ def build_evaluation(
             )
         )
     unit = architecture.compute
-    algorithmic = float(w["steps"]) * float(w["used_instances"][0])
+    algorithmic = float(w["points"])
     actual, gated, skipped = (float(x) for x in w["compute"])
     compute = ComputeAccount(
         name=unit.name,

@@ -85,12 +85,17 @@ def build_nest(p, m, w):
     w.active_start[L] = active
     w.active_count = active
     w.steps = steps
+    w.remainder = False
+    for d in range(D):
+        if w.extent[L, d] != p.bounds[d]:
+            w.remainder = True
     # instances in use of each level: product of the fan-outs above it
     used = 1
     for level in range(L - 1, -1, -1):
         w.used_instances[level + 1] = used
         used *= w.fanout[level]
     w.used_instances[0] = used
+    w.points = w.steps * used
     for level in range(L):
         for t in range(p.tensors):
             w.whole[level, t] = tile_size(p, t, w.extent[level + 1])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.architecture.levels import Architecture
-from fiberloom.errors import FiberloomError, MappingError
+from fiberloom.errors import FiberloomError, MappingError, UnsupportedError
 from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model import kernel
@@ -154,6 +154,37 @@ def _run(
     return result
 
 
+def _remainder_error(problem: Problem, status: int, scratch: Any) -> FiberloomError:
+    """What is wrong with, or not known about, a mapping whose factors do not multiply to the bounds."""
+    tensor = problem.tensors[int(scratch["failed_tensor"])]
+    variable = problem.variables[int(scratch["failed_variable"])]
+    bound = problem.workload.shape[variable]
+    hint = f"use factors of '{variable}' that multiply to {bound}"
+    match status:
+        case 12:
+            return MappingError(
+                f"the factors of '{variable}' do not cover its bound {bound}, or have iterations beyond it",
+                hint="the factors multiply to the bound or more, and every iteration of the outermost loop has work to do",
+            )
+        case 13:
+            return UnsupportedError(
+                f"the rule set '{problem.rules.name}' knows no partial tiles, and the factors of '{variable}' do not multiply "
+                f"to its bound {bound}",
+                hint=f"use the rule set 'fiberloom', or {hint.removeprefix('use ')}",
+            )
+        case 14:
+            kind = "whose windows overlap or have holes"
+        case 15:
+            kind = "which has a format, gating or skipping"
+        case _:
+            kind = "which has peer links"
+    return UnsupportedError(
+        f"the factors of '{variable}' do not multiply to its bound {bound}, and no counts of partial tiles are known for "
+        f"'{tensor}', {kind}",
+        hint=hint,
+    )
+
+
 def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
     """The error that a kernel status stands for, with the numbers that show it."""
     p = problem.arrays[0]
@@ -182,6 +213,8 @@ def explain(problem: Problem, status: int, scratch: Any) -> FiberloomError:
             return MappingError(
                 f"'{name}' position-skips '{tensor}', which it does not keep", hint=f"keep '{tensor}' at '{name}'"
             )
+        case 12 | 13 | 14 | 15 | 16:
+            return _remainder_error(problem, status, scratch)
         case 20:
             used = scratch["used_words"][level]
             parts = ", ".join(

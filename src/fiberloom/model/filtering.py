@@ -156,7 +156,7 @@ def _propagate_exact(p, m, tab, w):
         if w.position[t]:
             w.compute_leader[t] = max(w.compute_leader[t], 1.0 - p.element_density[t])
             w.skip_leader[t] = max(w.skip_leader[t], 1.0 - p.element_density[t])
-    arriving = w.steps * w.used_instances[0] * spatial
+    arriving = w.points * spatial
     skipped_past = gated_past = arriving
     for leader in range(T):
         skipped_past *= 1.0 - w.skip_leader[leader]
@@ -233,7 +233,7 @@ def _given_not_empty(density, empty):
 def _propagate_rounded(p, m, w):
     """Step (4), rules of the reference builds: each entry works inwards to the next one, rounding down at every level."""
     L, T = p.levels, p.tensors
-    total = w.steps * w.used_instances[0]
+    total = w.points
     w.idled = 0.0
     for t in range(T):
         w.reaches_compute[t] = False

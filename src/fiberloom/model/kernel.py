@@ -7,6 +7,7 @@ from fiberloom.model.dataflow import build_nest, dense_traffic
 from fiberloom.model.filtering import leader_probabilities, surviving_computations
 from fiberloom.model.microarchitecture import FIRST_MISFIT, check_fit, cycles_and_energy
 from fiberloom.model.records import TILE_MISSES, UNIT_MISSES
+from fiberloom.model.remainders import remainder_traffic, remainders
 from fiberloom.model.spatial import position_skipping, spatial_skipping
 from fiberloom.model.tiles import format_savings, tile_occupancies
 
@@ -61,12 +62,17 @@ def evaluate_part(
         before = w.miss_count + w.unit_miss_count
         w.clamped = 0
         n_loops = build_nest(p, m, w)
-        s = tile_occupancies(p, m, tab, w, n_loops)
+        s = remainders(p, m, w) if w.remainder else 0
+        if s == 0:
+            s = tile_occupancies(p, m, tab, w, n_loops)
         if s == 0:
             spatial_skipping(p, m, tab, w, n_loops)
             s = check_fit(p, m, w)
         if s == 0 or (p.evaluate_misfits and s >= FIRST_MISFIT):
-            dense_traffic(p, m, w)
+            if w.remainder:
+                remainder_traffic(p, m, w)
+            else:
+                dense_traffic(p, m, w)
             format_savings(p, m, w)
             stop = leader_probabilities(p, m, tab, w, n_loops)
             if stop == 0:

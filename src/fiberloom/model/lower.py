@@ -145,6 +145,8 @@ def lower(
         radix=radix,
         is_relevant=used > 0,
         is_lone=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1),
+        is_sole=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1) & (used == 1),
+        is_filtered=_filtered(formats, safs, T),
         is_simple=(per_rank <= 1).all(axis=1) & (used <= 1).all(axis=1),
         is_dense=np.array([d.density == 1.0 for d in densities]),
         by_shape=np.array([d.shape_dependent for d in densities]),
@@ -384,6 +386,14 @@ def _formats(levels: Sequence[StorageLevel], workload: Einsum, variables: list[s
                 out["metadata_bits"][i, t, r] = _aligned(metadata, level.metadata_width_bits)
                 out["payload_bits"][i, t, r] = _aligned(payload, level.metadata_width_bits)
     return out
+
+
+def _filtered(formats: dict[str, Array], safs: dict[str, Array | int], tensors: int) -> Array:
+    """Tensors with metadata at any level, and those that follow or lead, ``(T,)``."""
+    followers = np.concatenate([safs["option_follower"], safs["spatial_follower"], safs["position_follower"]])
+    leaders = np.concatenate([safs["option_leaders"], safs["spatial_leaders"]])
+    involved = [(followers == t).any() or (leaders >> t & 1).any() for t in range(tensors)]
+    return np.asarray(formats["has_metadata"].any(axis=0) | np.array(involved, np.bool_))
 
 
 def _rule(rank: RankFormat, level: StorageLevel, variables: list[str]) -> int:

@@ -104,6 +104,8 @@ def cycles_and_energy(p, m, tab, w):
     units = w.busy_units
     busy = w.compute[0] + w.compute[1]
     compute_cycles = np.ceil(busy / units - 1e-9) if units > 0 else 0.0
+    if w.remainder:  # lanes with partial tiles wait for the first one
+        compute_cycles = np.ceil(w.steps * (busy / w.points) - 1e-9)
     w.compute_cycles = compute_cycles
     total_cycles = compute_cycles
     energy = 0.0
@@ -137,6 +139,12 @@ def cycles_and_energy(p, m, tab, w):
             reads = w.count[level, t, READ, ACTUAL] + w.count[level, t, READ, GATED]
             writes = w.count[level, t, FILL, ACTUAL] + w.count[level, t, UPDATE, ACTUAL]
             writes += w.count[level, t, FILL, GATED] + w.count[level, t, UPDATE, GATED]
+            if w.remainder:  # the instance with the most traffic sets the pace
+                reads *= w.fullest[level, t, READ]
+                writes = (w.count[level, t, FILL, ACTUAL] + w.count[level, t, FILL, GATED]) * w.fullest[level, t, FILL]
+                writes += (w.count[level, t, UPDATE, ACTUAL] + w.count[level, t, UPDATE, GATED]) * w.fullest[
+                    level, t, UPDATE
+                ]
             if has_metadata:
                 for a in range(3):
                     for k in range(own_kinds):
@@ -151,6 +159,9 @@ def cycles_and_energy(p, m, tab, w):
                             energy += pj
                     if own_kinds == 1:
                         w.moved_bits[a, GATED] = 0.0
+                    if w.remainder:
+                        w.moved_bits[a, ACTUAL] *= w.fullest[level, t, a]
+                        w.moved_bits[a, GATED] *= w.fullest[level, t, a]
                 extra = (w.moved_bits[READ, ACTUAL] + w.moved_bits[READ, GATED]) / p.word_bits[level]
                 reads += extra if p.exact else np.floor(extra)
                 extra = w.moved_bits[FILL, ACTUAL] + w.moved_bits[FILL, GATED]

@@ -58,6 +58,8 @@ PROBLEM: Final = _layout(
         ("radix", _int, (_R,)),
         ("is_relevant", _bool, (_T, _D)),
         ("is_lone", _bool, (_T, _D)),  # the variable indexes a rank alone, so that stepping it leaves no overlap
+        ("is_sole", _bool, (_T, _D)),  # the same, and no other rank
+        ("is_filtered", _bool, (_T,)),  # has metadata, follows or leads
         ("is_simple", _bool, (_T,)),  # one variable per rank, every variable once: tiles never overlap
         ("is_dense", _bool, (_T,)),
         ("by_shape", _bool, (_T,)),  # occupancy depends on the tile's shape, not only on its size
@@ -213,6 +215,7 @@ WORK: Final = _layout(
         ("level_cycles", _float, (_L,)),
         ("slowdown", _float, (_L,)),
         ("steps", _float),  # temporal iterations
+        ("points", _float),  # of the iteration space
         ("remaining", _float),  # computations that storage levels let through
         ("idled", _float),  # computations whose cycle passes idle because a storage level gated an operand
         ("lane_use", _float),  # share of lanes that position skipping fills
@@ -220,10 +223,21 @@ WORK: Final = _layout(
         ("compute_cycles", _float),
         ("cycles", _float),
         ("energy_pj", _float),
+        ("remainder", _bool),  # factors do not multiply to the bounds; what follows is for such nests
+        ("active_stride", _int, (_K,)),  # iterations of the variable that one of the loop moves it by
+        ("inner_of", _int, (_K,)),  # next inner active loop of the same variable, −1: none
+        ("outermost_of", _int, (_D,)),  # outermost active loop of a variable, −1: none
+        ("lane_rule", _int, (_L,)),
+        ("full_length", _int, (_D,)),
+        ("last_length", _int, (_D,)),
+        ("held", _int, (_D,)),  # tiles, or their elements, with the loops passed so far at their start
+        ("reach", _int, (_D,)),
+        ("fullest", _float, (_L, _T, 3)),  # first instance over average: reads, fills, updates
         ("clamped", _bool),
         ("failed_level", _int),
         ("failed_tensor", _int),
         ("failed_amount", _float),
+        ("failed_variable", _int),
         ("miss_count", _int),
         ("miss_key", _int, (TILE_MISSES,)),
         ("miss_tile", _int, (TILE_MISSES, 2 + _R)),

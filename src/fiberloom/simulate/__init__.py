@@ -51,6 +51,7 @@ class Simulator:
         self._features = Features.of(nest)
         for tensor in workload.tensors:
             _check_peer_links(nest, self._features, tensor)
+        self._active = nest.active(nest.compute_cut)
         self._walks = {}
         for tensor in workload.tensors:
             chain = boundaries(nest, tensor)
@@ -64,7 +65,7 @@ class Simulator:
             SpecError: for a tensor that the workload has not, or of another shape.
         """
         nonzero = self._nonzero(tensors or {}, seed)
-        empty = empty_leaders(self._features, self._walks, nonzero)
+        empty = empty_leaders(self._features, self._walks, self._active, nonzero)
         kept = {}
         shape = next(iter(self._walks.values())).element_at.shape
         dropped, idled = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -75,7 +76,9 @@ class Simulator:
             if not tensor.is_output:
                 dropped |= skipped
                 idled |= gated
-        compute, lockstep = compute_account(self._nest, self._features, self._walks, nonzero, dropped, idled)
+        compute, lockstep = compute_account(
+            self._nest, self._features, self._walks, self._active, nonzero, dropped, idled
+        )
         return Simulation(
             compute=compute,
             levels=level_accounts(self._nest, kept, self._features, compute.cycles),
@@ -98,7 +101,8 @@ class Simulator:
             values = np.asarray(tensors[tensor.name]) if tensor.name in tensors else draw_tensor(tensor, shape, rng)
             if values.shape != shape:
                 raise SpecError(f"tensor '{tensor.name}' has shape {values.shape}", hint=f"the Einsum needs {shape}")
-            flat[tensor.name] = (values != 0).ravel()
+            # the last one, number −1, is what partial tiles lack
+            flat[tensor.name] = np.append((values != 0).ravel(), False)
         return flat
 
 

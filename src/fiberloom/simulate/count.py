@@ -82,7 +82,7 @@ def walk_tensor(
 
     Args:
         empty_leader: for each (level, follower) with a SAF, whether some leader's box is empty, per delivery.
-        nonzero: the tensor, flat.
+        nonzero: the tensor, flat, and one False at its end (see `Boundary.tiles`).
 
     Returns:
         Tallies by level, and whether skipping, and whether gating, dropped the operand, per (time step, lane).
@@ -153,16 +153,20 @@ def walk_tensor(
 
 
 def empty_leaders(
-    features: Features, walks: MappingOf[str, TensorWalk], nonzero: MappingOf[str, Booleans]
+    features: Features, walks: MappingOf[str, TensorWalk], active: Booleans, nonzero: MappingOf[str, Booleans]
 ) -> dict[tuple[int, str], Booleans]:
-    """For each SAF, per delivery of its follower: whether a leader is zero at all points that the delivery serves."""
+    """For each SAF, per delivery of its follower: whether a leader is zero at all points that the delivery serves.
+
+    Args:
+        active: the (time step, lane) that are points of the Einsum.
+    """
     empty: dict[tuple[int, str], Booleans] = {}
     for (level, follower), saf in features.safs.items():
         boundary = next(b for b in walks[follower].boundaries if b.parent == level)
         served = boundary.at_points(*walks[follower].element_at.shape).ravel()
         any_empty = np.zeros(boundary.deliveries, dtype=bool)
         for leader in saf.leaders:
-            values = nonzero[leader][walks[leader].element_at.ravel()]
+            values = (nonzero[leader][walks[leader].element_at] & active).ravel()
             any_empty |= np.bincount(served, weights=values, minlength=boundary.deliveries) == 0
         empty[level, follower] = any_empty
     return empty
@@ -172,13 +176,18 @@ def compute_account(
     nest: Nest,
     features: Features,
     walks: MappingOf[str, TensorWalk],
+    active: Booleans,
     nonzero: MappingOf[str, Booleans],
     dropped: Booleans,
     idled: Booleans,
 ) -> tuple[ComputeAccount, int]:
     """Classify every point of the nest; also count the steps in which at least one lane works.
 
+    Cycles are those of a lane that has a point in every step that any lane has one in (the first lane is such a one), with
+    an average share of work.
+
     Args:
+        active: the (time step, lane) that are points of the Einsum.
         dropped: whether skipping of an operand removed the computation, per (time step, lane).
         idled: whether gating of an operand leaves its cycle idle; skipping prevails.
     """
@@ -206,7 +215,7 @@ def compute_account(
         skipped |= lacking
     elif compute.gating:
         gated |= lacking
-    left = ~dropped & ~all_absent
+    left = active & ~dropped & ~all_absent
     skipped &= left & ~idled
     gated = (gated | idled) & left
     actual = left & ~gated & ~skipped
@@ -220,7 +229,7 @@ def compute_account(
         skipped=float(skipped.sum()),
         eliminated=float(total - left.sum()),
         instances=float(lanes),
-        cycles=float(working.sum()) / lanes,
+        cycles=int(working.sum()) * int(active.any(axis=1).sum()) / total,
         energy_pj=0.0,
     )
     return account, int(working.any(axis=1).sum())

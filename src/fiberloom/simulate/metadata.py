@@ -46,8 +46,8 @@ class Fibertree:
             formats: formats with metadata by (level, tensor).
 
         Raises:
-            UnsupportedError: where the tile is not a product of its loops (overlapping windows, strides), or an
-                uncompressed format would fold loops of inner levels.
+            UnsupportedError: where the tile is not a product of its loops (overlapping windows, strides), some tiles are
+                partial, or an uncompressed format would fold loops of inner levels.
             MappingError: with more loops than ranks.
         """
         format_ = formats[level, tensor.name]
@@ -58,6 +58,9 @@ class Fibertree:
         if overlapping or len(terms) != len({loop.variable for loop in relevant}):
             name = nest.architecture.levels[level].name
             raise UnsupportedError(f"level '{name}': no metadata of '{tensor}', whose tiles overlap or have holes")
+        if nest.remainders() & set(tensor.variables):
+            name = nest.architecture.levels[level].name
+            raise UnsupportedError(f"level '{name}': no metadata of '{tensor}', some of whose tiles are partial")
         groups = loops_of_ranks(nest, tensor, level, formats)
         start = len(groups) - 1 if format_.inner_to_outer else 0
         fibres = tuple(math.prod(loop.bound for loop in group) for group in groups)

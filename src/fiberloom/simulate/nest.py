@@ -33,6 +33,9 @@ class Nest:
     A *cut* at `c` stands above the loops of level `c`: the loops above it number the time steps and the instances of
     level `c`, the loops below it span that level's tile. The cut at ``len(levels)`` is that of compute: one lane, one
     point.
+
+    Factors may multiply to more than a bound. The nest then has points outside the bound, which are skipped: tiles end at
+    the bound, and an instance without any point in a step is idle (see `active`).
     """
 
     workload: Einsum
@@ -78,12 +81,26 @@ class Nest:
         return math.prod(loop.bound for loop in self.loops if loop.level < cut and loop.spatial)
 
     def extents(self, cut: int) -> dict[str, int]:
-        """Iterations of each variable inside a cut."""
+        """Iterations of each variable inside a cut, in a full tile."""
         extents = dict.fromkeys(self.workload.shape, 1)
         for loop in self.loops:
             if loop.level >= cut:
                 extents[loop.variable] *= loop.bound
-        return extents
+        return {variable: min(extent, self.workload.shape[variable]) for variable, extent in extents.items()}
+
+    def remainders(self) -> set[str]:
+        """Variables whose factors multiply to more than their bound."""
+        products = dict.fromkeys(self.workload.shape, 1)
+        for loop in self.loops:
+            products[loop.variable] *= loop.bound
+        return {variable for variable, product in products.items() if product != self.workload.shape[variable]}
+
+    def active(self, cut: int) -> NDArray[np.bool_]:
+        """Whether each (time step, instance) has any point inside all bounds: ``(steps, instances)``."""
+        inside = np.ones((self.steps(cut), self.instances(cut)), dtype=bool)
+        for variable, base in self.variable_bases(cut).items():
+            inside &= base < self.workload.shape[variable]
+        return inside
 
     def indices(self, cut: int, spatial: bool) -> dict[Loop, NDArray[np.int64]]:
         """Iteration of each temporal (or spatial) loop above a cut at every time step (or instance), in nest order."""
@@ -101,18 +118,27 @@ class Nest:
             bases[loop.variable] += (index * loop.stride)[None, :]
         return bases
 
-    def tile_origins(self, tensor: Tensor, cut: int) -> NDArray[np.int64]:
-        """Lowest coordinate of the tile of every (time step, instance): ``(steps, instances, ranks)``, from 0."""
-        bases, extents = self.variable_bases(cut), self.extents(cut)
+    def tiles(self, tensor: Tensor, cut: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lowest coordinate, from 0, and length of the tile of every (time step, instance): ``(steps, instances, ranks)`` each.
+
+        Meaningless where nothing is `active`.
+        """
+        bases = self.variable_bases(cut)
+        extents = {
+            variable: np.clip(self.workload.shape[variable] - bases[variable], 0, extent)
+            for variable, extent in self.extents(cut).items()
+        }
         origins = np.zeros((self.steps(cut), self.instances(cut), len(tensor.ranks)), dtype=np.int64)
+        lengths = np.ones_like(origins)
         for r, rank in enumerate(tensor.ranks):
             for coefficient, variable in rank:
+                lengths[:, :, r] += abs(coefficient) * (extents[variable] - 1)
                 if coefficient > 0:
                     origins[:, :, r] += coefficient * bases[variable]
                 else:  # the highest iteration has the lowest coordinate; shift so that the whole tensor starts at 0
                     last = bases[variable] + extents[variable] - 1
                     origins[:, :, r] += coefficient * (last - (self.workload.shape[variable] - 1))
-        return origins
+        return origins, lengths
 
     def keepers(self, tensor: str) -> tuple[int, ...]:
         """Levels that hold a tensor, outermost first.

@@ -29,13 +29,14 @@ class Boundary:
             and only name its tiles).
         child: level index, or the number of levels for compute.
         delivery_at: delivery that each child lives on, ``(steps, instances)`` of the child; each lasts until the
-            child's tile changes.
+            child's tile changes. Before a child's first point, and for children without any, some other's.
         words: elements of all deliveries, flat: element numbers (row-major in the tensor), shape ``(W,)``.
         word_delivery: the delivery that each word belongs to, ``(W,)``.
         word_revisited: whether the receivers of a result have held it before; else they start from zero, ``(W,)``.
         word_accumulated: whether the parent has received the result before, and has to add to it, ``(W,)``. The same,
             unless results of several children come back one by one.
-        tiles: elements of the whole tile held by the child, row-major within the tile, ``(D, tile size)``.
+        tiles: elements of the whole tile held by the child, row-major within a full tile, ``(D, tile size)``; −1 where a
+            partial tile has none.
         receivers: children served, ``(D,)``.
         outer_delivery: the delivery of the boundary above that the parent's instance lives on, ``(D,)``.
         passed_on: whether the receivers take the words from mesh neighbours instead of the parent, ``(D,)``.
@@ -79,19 +80,27 @@ def boundaries(nest: Nest, tensor: Tensor) -> list[Boundary]:
 
 def _boundary(nest: Nest, tensor: Tensor, parent: int | None, child: int, above: Boundary | None) -> Boundary:
     to_compute = child == nest.compute_cut
-    origins = nest.tile_origins(tensor, child)
+    origins, lengths = nest.tiles(tensor, child)
     steps, instances, _ = origins.shape
 
-    # Needed minus held. A tile that stays put needs nothing; compute holds nothing.
-    moved = np.ones((steps, instances), dtype=bool)
+    # Needed minus held. A tile that stays put needs nothing, and nor does an idle child; compute holds nothing.
+    moved = active = nest.active(child)
+    before = _previous_step(active)
     if not to_compute:
-        moved[1:] = (origins[1:] != origins[:-1]).any(axis=2)
+        moved = active & (before < 0)
+        for boxes in (origins, lengths):
+            held = np.take_along_axis(boxes, np.maximum(before, 0)[:, :, None], axis=0)
+            moved |= active & (boxes != held).any(axis=2)
     when, who = np.nonzero(moved)
     tile_shape = tensor.tile_shape(nest.extents(child))
     tiles = element_numbers(origins[when, who], tile_shape, nest.workload.tensor_shape(tensor.name))
-    fetched = np.ones(tiles.shape, dtype=bool)
+    fetched = _inside(np.zeros_like(origins[when, who]), lengths[when, who], tile_shape)
+    tiles[~fetched] = -1
     if not to_compute:
-        fetched = _outside_previous_tile(origins, when, who, tile_shape)
+        earlier = before[when, who]
+        shift = origins[when, who] - origins[np.maximum(earlier, 0), who]
+        still_held = _inside(shift, lengths[np.maximum(earlier, 0), who], tile_shape)
+        fetched &= ~still_held | (earlier < 0)[:, None]
 
     # Results start from zero at the first visit of an element by a child that holds it.
     parent_instances = nest.instances(parent) if parent is not None else 1
@@ -159,17 +168,19 @@ def element_numbers(origins: Integers, tile_shape: tuple[int, ...], shape: tuple
     return numbers
 
 
-def _outside_previous_tile(
-    origins: Integers, when: Integers, who: Integers, tile_shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Which elements of each tile the child did not hold one step earlier: ``(n, tile size)``."""
-    shift = origins[when, who] - origins[np.maximum(when - 1, 0), who]
-    outside = np.zeros((len(when), math.prod(tile_shape)), dtype=bool)
+def _previous_step(active: NDArray[np.bool_]) -> Integers:
+    """The last step before each in which the same instance was active, −1 where there was none: ``(steps, instances)``."""
+    latest = np.maximum.accumulate(np.where(active, np.arange(len(active))[:, None], -1), axis=0)
+    return np.concatenate([np.full((1, active.shape[1]), -1), latest[:-1]])
+
+
+def _inside(shift: Integers, lengths: Integers, tile_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which elements of tiles of `tile_shape` lie inside boxes of `lengths` when moved by `shift`, both ``(n, ranks)``."""
+    inside = np.ones((len(shift), math.prod(tile_shape)), dtype=bool)
     for rank, offset in enumerate(np.indices(tile_shape).reshape(len(tile_shape), math.prod(tile_shape))):
         place = shift[:, rank, None] + offset[None, :]
-        outside |= (place < 0) | (place >= tile_shape[rank])
-    outside[when == 0] = True
-    return outside
+        inside &= (place >= 0) & (place < lengths[:, rank, None])
+    return inside
 
 
 def _seen_before(keys: Integers) -> NDArray[np.bool_]:
