@@ -16,5 +16,8 @@ SEARCHERS: Final = {
     "annealing": "annealing:SimulatedAnnealing",
     "genetic": "genetic:Genetic",
     "cma-es": "evolution:CMAES",
+    "gradient": "gradient:GradientSearcher",
+    "mind-mappings": "mind_mappings:MindMappings",
+    "milp": "milp:MilpSearcher",
 }
 """``module:class`` by the name of the searcher."""

@@ -15,6 +15,7 @@ from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model import kernel
 from fiberloom.model.compiled import announced, compile_kernel
 from fiberloom.model.lower import Problem
+from fiberloom.model.microarchitecture import FIRST_MISFIT
 from fiberloom.model.packing import record
 from fiberloom.model.records import WORK
 from fiberloom.model.tables import OccupancyTables
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Accounts:
-    """Accounts of ``n`` mappings; rows of mappings that do not fit are NaN (`status` is not 0).
+    """Accounts of ``n`` mappings; rows of mappings that can't be evaluated, or do not fit when that counts, are NaN.
 
     Attributes:
         storage_pj: ``(n, L, T)`` energy that storage level l (0 innermost) spends on tensor t, metadata included.
@@ -48,10 +49,17 @@ class Accounts:
 
 
 class Accountant:
-    """Accounts batches of packed mappings of one problem; occupancy statistics are kept between batches."""
+    """Accounts batches of packed mappings of one problem; occupancy statistics are kept between batches.
 
-    def __init__(self, problem: Problem) -> None:
+    Args:
+        misfits: account mappings that do not fit the hardware, too; `Accounts.status` still says so.
+    """
+
+    def __init__(self, problem: Problem, *, misfits: bool = False) -> None:
         self.problem = problem
+        self.misfits = misfits
+        self._arrays = problem.arrays.copy()
+        self._arrays["evaluate_misfits"] = misfits
         self._tables = OccupancyTables(problem)
         self._work = np.zeros(1, WORK)
 
@@ -59,12 +67,17 @@ class Accountant:
         """The account of every mapping."""
         n, L, T = len(packed), len(self.problem.level_names), len(self.problem.tensors)
         lanes = self.problem.architecture.compute.instances
+        unknown = np.full((6, n), np.nan)
         out = Accounts(
-            np.full((n, L, T), np.nan),
-            *(np.full(n, np.nan) for _ in range(4)),
-            np.full((n, L, T), np.nan),
-            *(np.full(n, np.nan) for _ in range(2)),
-            np.zeros(n, np.int64),
+            storage_pj=np.full((n, L, T), np.nan),
+            compute_pj=unknown[0],
+            leakage_pj=unknown[1],
+            busy=unknown[2],
+            utilization=unknown[3],
+            occupied=np.full((n, L, T), np.nan),
+            cycles=unknown[4],
+            energy_pj=unknown[5],
+            status=np.zeros(n, np.int64),
         )
         if n == 0:
             return out
@@ -101,7 +114,7 @@ class Accountant:
                         break
                     self._tables.absorb(works)
                 self._tables.absorb(works)
-                if status[i] != 0:
+                if status[i] != 0 and not (self.misfits and status[i] >= FIRST_MISFIT):
                     continue
                 kept = packed.keep[i] & (work["tile"][:L, :T] > 0)
                 out.storage_pj[i] = np.where(kept, work["energy"][:L, :T].sum(axis=(2, 3)), 0.0)

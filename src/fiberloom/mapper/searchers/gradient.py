@@ -111,7 +111,7 @@ class GradientSearcher(GenerationalSearcher):
 
     def _begin(self) -> PackedMappings:
         """The best of random mappings by the relaxed model."""
-        pool = self.space.sample(self.rng, self.starts * self.candidates)
+        pool = self.space.repair(self.space.sample(self.rng, self.starts * self.candidates))
         if self._model is None:
             self._model = RelaxedModel(self.target.problem, pool.multicast)
         cost = self._model(RelaxedPoints.of(pool), self._model.neutral(len(pool)))
@@ -134,9 +134,7 @@ class GradientSearcher(GenerationalSearcher):
         rows = [i for i, judged in enumerate(descent.judged) if judged is not None]
         if not rows:
             return
-        packed = PackedMappings.concatenate(
-            [descent.judged[i] or descent.packed.take([i]) for i in range(self.starts)]
-        )
+        packed = PackedMappings.concatenate([descent.judged[i] or descent.packed.take([i]) for i in range(self.starts)])
         assert self._model is not None
         points = RelaxedPoints.of(packed)
         accounts: Accounts = self._accountant(packed)
@@ -227,7 +225,9 @@ class FactorShares:
             for kind in (space.temporal_choices, space.spatial_choices)
         ]
         self._open = np.array([[[len(c) > 1 for c in row] for row in kind] for kind in self._choices])
-        self._fixed = np.array([[[int(c[0]) if len(c) == 1 else 1 for c in row] for row in kind] for kind in self._choices])
+        self._fixed = np.array(
+            [[[int(c[0]) if len(c) == 1 else 1 for c in row] for row in kind] for kind in self._choices]
+        )
         self._most = np.log(np.array([[[float(c[-1]) for c in row] for row in kind] for kind in self._choices]))
         self._bounds = np.asarray(space.bounds, np.int64)
         self._rest = self._bounds // self._fixed.prod(axis=(0, 1))

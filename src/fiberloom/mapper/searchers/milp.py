@@ -80,7 +80,9 @@ class MilpSearcher(GenerationalSearcher):
         assert self._program is not None
         self._program.forbid(solution)
         one = self._packed(solution)
-        relevant = self.target.problem.arrays["is_relevant"][0][: len(self.space.tensors), : len(self.space.variables)] != 0
+        relevant = (
+            self.target.problem.arrays["is_relevant"][0][: len(self.space.tensors), : len(self.space.variables)] != 0
+        )
         several = with_stationary_orders(
             one, self.space.orders, relevant, most=int(self.orders), fixed=(self._ordered,)
         )

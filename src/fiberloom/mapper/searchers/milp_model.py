@@ -87,7 +87,7 @@ class MappingProgram:
         self._shape = (L, D, T)
         self._space, self._level, self._keep = space, level, keep
         self._relevant = np.array(p["is_relevant"][:T, :D], bool)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             words = p["capacity"][:L, None] * capacity_share / p["word_scale"][:L, :T]
             self._room = np.maximum(0.0, np.log2(words))  # (L, T); a tile has one word at least
         self._costs: list[float] = []
@@ -176,7 +176,9 @@ class MappingProgram:
                     if (int(self._space.default_on_x[level]) >> d & 1) == (axis == 0)
                 )
                 if terms:
-                    self._rows.add(terms, -np.inf, max(0.0, float(np.log2(self._space.lanes[level, axis])) - fixed) + 1e-9)
+                    self._rows.add(
+                        terms, -np.inf, max(0.0, float(np.log2(self._space.lanes[level, axis])) - fixed) + 1e-9
+                    )
             for d in range(D):
                 both = [self._loops.get((kind, level, d), []) for kind in (ALONG_X, ALONG_Y)]
                 if both[0] and both[1]:

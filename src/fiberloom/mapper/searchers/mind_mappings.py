@@ -40,6 +40,7 @@ class MindMappings(GenerationalSearcher):
         keep_continuous: descend from the unprojected point (paper: True for CNN layers, False for MTTKRP).
         loss: ``objective``: predicted energy and cycles, weighted by the objective's powers; ``sum``: all predicted
             meta-statistics (the released code).
+        capacity_weight: of the predicted excess of tiles over capacities, in powers of 2 (paper: 0; tiles need not fit there).
     """
 
     name: ClassVar[str] = "mind-mappings"
@@ -52,7 +53,7 @@ class MindMappings(GenerationalSearcher):
         *,
         surrogate: str | Path | Surrogate | None = None,
         samples: int = 20_000,
-        epochs: int = 20,
+        epochs: int = 30,
         width_factor: float = 0.25,
         chains: int = 16,
         inject_every: int = 10,
@@ -61,6 +62,7 @@ class MindMappings(GenerationalSearcher):
         retries: int = 100,
         keep_continuous: bool = True,
         loss: str = "objective",
+        capacity_weight: float = 10.0,
     ) -> None:
         super().__init__(target, rng)
         self.samples, self.epochs, self.width_factor, self.chains = samples, epochs, width_factor, chains
@@ -69,19 +71,21 @@ class MindMappings(GenerationalSearcher):
         for count in ("samples", "epochs", "chains", "inject_every"):
             self.bounded(count, 1)
         self.bounded("step", 1e-9)
+        self.capacity_weight = capacity_weight
+        self.bounded("capacity_weight", 0.0)
         self.bounded("growth", 1.0)
         self.bounded("retries", 0)
         self.bounded("width_factor", 1e-3, 4.0)
         if loss not in LOSSES:
             raise SpecError(f"loss of '{self.name}' is '{loss}'", hint=nearest(loss, LOSSES))
         self._surrogate: Surrogate | None = None
+        self.surrogate: str | None = None
         if isinstance(surrogate, Surrogate):
             self._surrogate, self.surrogate = surrogate, surrogate.label
         elif surrogate is not None:
             self._surrogate, self.surrogate = Surrogate.load(surrogate), str(surrogate)
         else:
             load_torch()  # say so now rather than after the budget has begun
-            self.surrogate = None
         if self._surrogate is not None:
             self._surrogate.check(self.space)
         self._steps = 0
@@ -118,11 +122,9 @@ class MindMappings(GenerationalSearcher):
 
     def _descend(self, surrogate: Surrogate, current: PackedMappings) -> None:
         D = len(self.space.bounds)
-        weights = self._weights(surrogate)
         fixed = ((np.log2(self.space.bounds) - surrogate.input_mean[:D]) / surrogate.input_scale[:D])[None]
         scores = np.concatenate([np.repeat(fixed, self.chains, axis=0), self._point], axis=1)
-        _, gradient = surrogate.descend(scores, weights)
-        gradient = gradient[:, D:]
+        gradient = surrogate.slope(scores, self._weigh)[:, D:]
         waiting = np.flatnonzero(np.abs(gradient).max(axis=1) > 0)
         before = self.space.vector(current)
         wanted, vectors = self._point.copy(), before.copy()
@@ -140,15 +142,17 @@ class MindMappings(GenerationalSearcher):
         self._current = self.space.unvector(vectors)
         self._point = wanted if self.keep_continuous else self._scores(self._current)
 
-    def _weights(self, surrogate: Surrogate) -> Floats:
-        """Weight of every output's z-score in the loss."""
+    def _weigh(self, outputs: Floats) -> Floats:
+        """Gradient of the loss with respect to the predicted meta-statistics ``(n, O)``."""
+        assert self._surrogate is not None
+        L, T = len(self.space.level_names), len(self.space.tensors)
+        weights = np.zeros_like(outputs)
         if self.loss == "sum":
-            return np.ones(len(surrogate.output_mean))
-        weights = np.zeros(len(surrogate.output_mean))
-        weights[-2:] = surrogate.output_scale[-2:] * (
-            self.target.objective.energy_power,
-            self.target.objective.latency_power,
-        )
+            weights[:, : L * T + 3] = 1 / self._surrogate.output_scale[: L * T + 3]
+        else:
+            weights[:, L * T + 1] = self.target.objective.energy_power
+            weights[:, L * T + 2] = self.target.objective.latency_power
+        weights[:, L * T + 3 :] = self.capacity_weight * (outputs[:, L * T + 3 :] > 0)
         return weights
 
     def _scores(self, packed: PackedMappings) -> Floats:

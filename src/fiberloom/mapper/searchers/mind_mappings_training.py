@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -25,12 +28,14 @@ WIDTHS = (64, 256, 1024, 2048, 2048, 1024, 256, 64)
 PER_PROBLEM = 500
 """Random valid mappings per training problem (released code)."""
 
+_NARROWEST = 64
+"""Narrowest scaled layer: narrower ones (16 inputs to a stack of ReLU layers) die in training and predict the mean."""
 _CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Inputs ``(n, D + V)`` and meta-statistics ``(n, O)`` of valid mappings; `evaluations` counts the invalid ones too."""
+    """Inputs ``(n, D + V)`` and meta-statistics ``(n, O)`` of mappings; `evaluations` counts those that were tried to get them."""
 
     inputs: Floats
     outputs: Floats
@@ -62,9 +67,10 @@ def mttkrp(rng: np.random.Generator) -> Einsum:
 def training_set(
     problems: Iterable[tuple[Problem, MapSpace]], rng: np.random.Generator, *, per_problem: int = PER_PROBLEM
 ) -> TrainingSet:
-    """Random valid mappings of every problem with their meta-statistics.
+    """Random mappings of every problem with their meta-statistics.
 
-    Mappings are uniform over the space, brought into the fan-outs by `MapSpace.repair`; those that do not fit are dropped.
+    Mappings are uniform over the space, brought into the fan-outs by `MapSpace.repair`. Half of them fit their levels; the
+    others may not, so that the surrogate learns where capacity ends (the paper draws valid ones only).
 
     Args:
         problems: with the same variables, levels and tensors; problems where nothing valid is found in
@@ -78,12 +84,18 @@ def training_set(
     variables: tuple[str, ...] = ()
     evaluations = 0
     for problem, space in problems:
-        valid, judged = _valid_mappings(problem, space, rng, per_problem)
+        valid, judged = _valid_mappings(problem, space, rng, max(1, per_problem - per_problem // 2))
         evaluations += judged
         if valid is None:
             continue
-        inputs.append(features(space, space.vector(valid)))
-        outputs.append(meta_statistics(problem, Accountant(problem)(valid)))
+        drawn = valid
+        if per_problem > 1:
+            drawn = PackedMappings.concatenate([valid, space.repair(space.sample(rng, per_problem // 2))])
+            evaluations += per_problem // 2
+        accounts = Accountant(problem, misfits=True)(drawn)
+        known = np.isfinite(accounts.energy_pj) & np.isfinite(accounts.cycles)
+        inputs.append(features(space, space.vector(drawn))[known])
+        outputs.append(meta_statistics(problem, accounts)[known])
         variables = variables or space.variables
         if inputs[-1].shape[1] != inputs[0].shape[1] or variables != space.variables:
             raise SpecError(
@@ -116,25 +128,63 @@ def train(
     *,
     width_factor: float = 0.25,
     epochs: int = 100,
-    batch: int = 256,
+    batch: int = 32,
     learning_rate: float = 1e-2,
     momentum: float = 0.9,
     validation: float = 0.1,
+    decay_every: int = 20,
     seed: int = 0,
+    threads: int | None = None,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> Surrogate:
-    """Fit the perceptron: Huber loss on z-scores, SGD with momentum, learning rate x 0.1 after every fifth of the epochs.
+    """Fit the perceptron: Huber loss on z-scores, SGD with momentum, learning rate x 0.1 at intervals.
 
     Args:
-        width_factor: hidden widths over the paper's (`WIDTHS`); 1 is the paper's network.
-        epochs, batch, learning_rate, momentum, validation: the paper's values (released code) are the defaults.
+        width_factor: hidden widths over the paper's (`WIDTHS`), of which none is made narrower than 64; 1 is the paper's network.
+        epochs, learning_rate, momentum, validation: the paper's values (released code) are the defaults.
+        decay_every: epochs after which the learning rate falls to a tenth (the paper's 20).
+        batch: samples per step (the paper's 256 go with its 10 million samples; thousands need more steps per epoch).
+        threads: of PyTorch while training; None takes half of the cores, because its threads wait for each other busily.
         progress: called with epoch, training loss and validation loss.
 
     Raises:
         MissingExtraError: without PyTorch.
-        SpecError: for too few samples.
+        SpecError: for fewer than 3 samples.
     """
     torch = load_torch()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads if threads is not None else max(1, (os.cpu_count() or 1) // 2))
+    try:
+        return _fit(
+            torch,
+            samples,
+            width_factor,
+            epochs,
+            batch,
+            learning_rate,
+            momentum,
+            validation,
+            decay_every,
+            seed,
+            progress,
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit(
+    torch: ModuleType,
+    samples: TrainingSet,
+    width_factor: float,
+    epochs: int,
+    batch: int,
+    learning_rate: float,
+    momentum: float,
+    validation: float,
+    decay_every: int,
+    seed: int,
+    progress: Callable[[int, float, float], None] | None,
+) -> Surrogate:
     n = len(samples.inputs)
     held = max(1, round(validation * n))
     if n - held < 2:
@@ -144,9 +194,9 @@ def train(
     x, input_mean, input_scale = _scores(samples.inputs, shuffled[held:])
     y, output_mean, output_scale = _scores(samples.outputs, shuffled[held:])
     inputs, targets = (torch.from_numpy(a[shuffled].astype(np.float32)) for a in (x, y))
-    widths = [x.shape[1], *(max(4, round(w * width_factor)) for w in WIDTHS), y.shape[1]]
-    linear = [torch.nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
-    for layer in linear:  # variance kept through ReLU layers (He et al., ICCV'15); the default halts deep narrow networks
+    widths = [x.shape[1], *(max(min(w, _NARROWEST), round(w * width_factor)) for w in WIDTHS), y.shape[1]]
+    linear = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    for layer in linear:  # keeps the variance through ReLU layers (He et al., ICCV'15); PyTorch's default loses it
         torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         torch.nn.init.zeros_(layer.bias)
     stack: list[object] = [linear[0]]
@@ -155,7 +205,7 @@ def train(
     network = torch.nn.Sequential(*stack)
     huber = torch.nn.SmoothL1Loss()
     optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=momentum)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 5), gamma=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=decay_every, gamma=0.1)
     losses = []
     for epoch in range(epochs):
         network.train()
@@ -202,8 +252,6 @@ def load_torch() -> ModuleType:
         MissingExtraError: when it is not installed.
     """
     try:
-        import torch
+        return import_module("torch")
     except ImportError:
         raise MissingExtraError("torch", "torch", "training the surrogate of Mind Mappings") from None
-    module: ModuleType = torch
-    return module

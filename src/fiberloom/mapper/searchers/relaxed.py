@@ -1,10 +1,10 @@
 """The dense model with real numbers for tile factors: energy, cycles, and their gradients, for a batch of mappings.
 
 Counts follow `fiberloom.model.dataflow`: a child is sent its tile once, and again each time that a loop which indexes the
-tensor steps, or a loop outside such a loop. Written as the recursion ``r <- b r + (b - 1) [loop indexes the tensor]``, innermost
-loop first, this is smooth in every bound b, and equal to the model's count at whole numbers (DOSA, MICRO'23, relaxes Timeloop's
-counts in the same spirit). What it leaves out: overlap of sliding windows between steps, links between peers, leakage, gating,
-skipping and compression. `Correction` brings those back to first order, taken from the model's account of a mapping nearby.
+tensor steps, or a loop outside such a loop. Written as a recursion over the loops (`_Sweep`), this is continuous in every
+bound, and equal to the model's count at whole numbers (DOSA, MICRO'23, relaxes Timeloop's counts in the same spirit). What
+it leaves out: overlap of sliding windows between steps, links between peers, leakage, gating, skipping and compression.
+`Correction` brings those back to first order, taken from the model's account of a mapping nearby.
 
 Array shapes: B points, L storage levels (0 innermost), D variables, T tensors. Logarithms are natural.
 """
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapper.searchers.accounts import Accounts
+from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model.lower import Problem
 
 Floats = NDArray[np.float64]
@@ -157,7 +157,7 @@ class RelaxedModel:
         Args:
             weights: ``(B,)`` exponents of energy and cycles in the objective; None gives EDP.
         """
-        L, D, T = self.shape
+        L = self.shape[0]
         xt, xs, keep = points.temporal, points.spatial, points.keep
         B = len(xt)
         gt, gs = np.zeros_like(xt), np.zeros_like(xs)
@@ -273,7 +273,10 @@ class RelaxedModel:
 
 
 class _Sweep:
-    """``r <- b r + (b - 1) [loop indexes the tensor]`` over the temporal loops above every boundary, and its reverse.
+    """``r <- b r + (b - 1) g`` over the temporal loops above every boundary, innermost first, and its reverse.
+
+    g is 1 for loops that index the tensor; for others it says whether such a loop has been passed, from 0 (none) to 1 (their
+    bounds multiply to 2 or more), linear in the logarithm between.
 
     `repeats` ``(B, T, L)``: times that the tile below level l is sent again.
     """
@@ -283,7 +286,8 @@ class _Sweep:
         self._shape = (B, L, D)
         self._rows = np.arange(B)
         self.repeats = np.zeros((B, len(relevant), L))
-        self._steps: list[tuple[int, Array, Floats, Array, Floats]] = []
+        passed = np.zeros_like(self.repeats)  # base-2 logarithm of the loops passed that index the tensor
+        self._steps: list[tuple[int, Array, Array, Array, Array, Array]] = []
         for level in range(1, L):
             for i in range(D):
                 variable = order[:, level, i]
@@ -291,18 +295,21 @@ class _Sweep:
                 if (bound == 1.0).all():
                     continue
                 moves = relevant[:, variable].T[:, :, None]  # (B, T, 1)
-                part = self.repeats[:, :, : level + 1]
-                before = part + moves
-                self._steps.append((level, variable, bound, moves, before))
-                part[:] = bound[:, None, None] * before - moves
+                part, before = self.repeats[:, :, : level + 1], passed[:, :, : level + 1]
+                again = np.where(moves, 1.0, np.minimum(1.0, before))
+                self._steps.append((level, variable, bound, moves, part + again, ~moves & (before < 1)))
+                part[:] = bound[:, None, None] * (part + again) - again
+                before += moves * np.log2(bound)[:, None, None]
 
     def gradient(self, g_repeats: Floats) -> Floats:
         """Gradient with respect to the logarithms of the factors, ``(B, L, D)``."""
         out = np.zeros(self._shape)
-        g = g_repeats.copy()
-        for level, variable, bound, _, before in reversed(self._steps):
-            part = g[:, :, : level + 1]
+        g, g_passed = g_repeats.copy(), np.zeros_like(g_repeats)
+        for level, variable, bound, moves, before, gating in reversed(self._steps):
+            part, gate = g[:, :, : level + 1], g_passed[:, :, : level + 1]
             out[self._rows, level, variable] += (part * before).sum(axis=(1, 2)) * bound
+            out[self._rows, level, variable] += (gate * moves).sum(axis=(1, 2)) / np.log(2)
+            gate += part * (bound[:, None, None] - 1) * gating
             part *= bound[:, None, None]
         return out
 

@@ -65,7 +65,7 @@ def with_stationary_orders(
     choices = []
     for level, allowed in enumerate(orders):
         factors = packed.temporal[0, level]
-        below = packed.keep[0, :level].any(axis=0) if level else np.zeros(packed.keep.shape[2], bool)
+        below: NDArray[np.bool_] = np.asarray(packed.keep[0, :level].any(axis=0), bool)
         if level in fixed or (factors > 1).sum() < 2 or not below.any():
             choices.append(packed.temporal_order[0, level][None])
         else:

@@ -6,8 +6,10 @@ Source: Hegde et al., *Mind Mappings*, ASPLOS'21, §4.1 and the released code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,6 +23,8 @@ from fiberloom.model.lower import Problem
 Floats = NDArray[np.float64]
 
 VERSION = 1
+
+_STATISTICS = ("input_mean", "input_scale", "output_mean", "output_scale", "loss")
 
 
 def features(space: MapSpace, vectors: Floats) -> Floats:
@@ -59,15 +63,29 @@ class AlgorithmicMinimum:
 
 
 def meta_statistics(problem: Problem, accounts: Accounts) -> Floats:
-    """Targets ``(n, L·T + 3)``: energy of every level and tensor, utilisation, energy and cycles in total.
+    """Targets ``(n, L·T + 3 + L)``: energy of every level and tensor, utilisation, energy and cycles in total, fill of every level.
 
-    All but the utilisation are divided by the algorithmic minimum and written as ``log2(1 + x)``: costs of random mappings
-    span orders of magnitude (the paper takes x itself).
+    Energies and cycles are divided by the algorithmic minimum and written as ``log2(1 + x)``: costs of random mappings
+    span orders of magnitude (the paper takes x itself). The fill is ``log2(words used / capacity)``, 0 where a level is
+    unbounded or empty; the paper has none, and its mappings need not fit.
     """
     least = AlgorithmicMinimum.of(problem)
     parts = np.log2(1 + accounts.storage_pj / least.storage_pj).reshape(len(accounts.status), -1)
-    totals = [accounts.utilization, np.log2(1 + accounts.energy_pj / least.energy_pj), np.log2(1 + accounts.cycles / least.cycles)]
-    return np.concatenate([parts, np.stack(totals, axis=1)], axis=1)
+    totals = [
+        accounts.utilization,
+        np.log2(1 + accounts.energy_pj / least.energy_pj),
+        np.log2(1 + accounts.cycles / least.cycles),
+    ]
+    p = problem.arrays[0]
+    L, T = accounts.storage_pj.shape[1:]
+    used = (accounts.occupied * p["word_scale"][:L, :T]).sum(axis=2)
+    with np.errstate(divide="ignore"):
+        fill = np.where((used > 0) & np.isfinite(p["capacity"][:L]), np.log2(used / p["capacity"][:L]), 0.0)
+    return np.concatenate([parts, np.stack(totals, axis=1), np.maximum(fill, -_EMPTY)], axis=1)
+
+
+_EMPTY = 10.0
+"""Fills below 2^-10 count as that: their logarithm says nothing more."""
 
 
 @dataclass(frozen=True)
@@ -112,28 +130,33 @@ class Surrogate:
                 f"space has {', '.join(space.variables)} and {width}",
                 hint="train it on Einsums of this form, on this architecture and with these constraints",
             )
-        known = max(1, len(self.output_mean) - 3)
-        if known != len(space.level_names) * len(space.tensors):
+        L, T = len(space.level_names), len(space.tensors)
+        if len(self.output_mean) != L * T + 3 + L:
             raise SpecError(
-                f"the surrogate predicts {known} levels x tensors; this map space has "
-                f"{len(space.level_names)} x {len(space.tensors)}",
+                f"the surrogate predicts {len(self.output_mean)} figures; {L} levels and {T} tensors have {L * T + 3 + L}",
                 hint="train it on this architecture",
             )
 
     def predict(self, inputs: Floats) -> Floats:
         """Meta-statistics ``(n, O)`` of inputs ``(n, D + V)``, not normalised."""
-        return np.asarray(self._forward((inputs - self.input_mean) / self.input_scale)[-1] * self.output_scale + self.output_mean)
+        return np.asarray(
+            self._forward((inputs - self.input_mean) / self.input_scale)[-1] * self.output_scale + self.output_mean
+        )
 
-    def descend(self, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
-        """Loss ``Σ weights · output z-scores`` ``(n,)`` of normalised inputs `scores` ``(n, D + V)``, and its gradient there."""
+    def slope(self, scores: Floats, weigh: Callable[[Floats], Floats]) -> Floats:
+        """Gradient of a loss with respect to normalised inputs `scores` ``(n, D + V)``.
+
+        Args:
+            weigh: from outputs ``(n, O)``, not normalised, to the loss's gradient with respect to them.
+        """
         layers = self._forward(scores)
-        loss = layers[-1] @ weights.astype(np.float32)
-        gradient = np.broadcast_to(weights.astype(np.float32), layers[-1].shape)
+        outputs = layers[-1] * self.output_scale + self.output_mean
+        gradient = (weigh(outputs) * self.output_scale).astype(np.float32)
         for i in range(len(self.weights) - 1, -1, -1):
             gradient = gradient @ self.weights[i].T
             if i:
                 gradient = gradient * (layers[i] > 0)
-        return loss.astype(np.float64), gradient.astype(np.float64)
+        return gradient.astype(np.float64)
 
     def _forward(self, scores: Floats) -> list[NDArray[np.float32]]:
         layers = [scores.astype(np.float32)]
@@ -144,19 +167,17 @@ class Surrogate:
 
     def save(self, path: str | Path) -> None:
         """Write to one file in numpy's ``.npz`` format (no pickled objects)."""
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _STATISTICS}
+        arrays |= {f"weight{i}": w for i, w in enumerate(self.weights)} | {
+            f"bias{i}": b for i, b in enumerate(self.biases)
+        }
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,
                 version=np.array(VERSION),
                 variables=np.array(self.variables),
-                input_mean=self.input_mean,
-                input_scale=self.input_scale,
-                output_mean=self.output_mean,
-                output_scale=self.output_scale,
-                loss=self.loss,
                 evaluations=np.array(self.evaluations),
-                **{f"weight{i}": w for i, w in enumerate(self.weights)},
-                **{f"bias{i}": b for i, b in enumerate(self.biases)},
+                **arrays,
             )
 
     @classmethod
@@ -170,15 +191,17 @@ class Surrogate:
         try:
             with np.load(Path(path), allow_pickle=False) as stored:
                 if int(stored["version"]) != VERSION:
-                    raise SpecError(f"a surrogate of version {int(stored['version'])}", where=where, hint="train it again")
+                    raise SpecError(
+                        f"a surrogate of version {int(stored['version'])}", where=where, hint="train it again"
+                    )
                 depth = sum(name.startswith("weight") for name in stored.files)
+                statistics: dict[str, Any] = {name: stored[name] for name in _STATISTICS}
                 return cls(
-                    tuple(stored[f"weight{i}"] for i in range(depth)),
-                    tuple(stored[f"bias{i}"] for i in range(depth)),
-                    *(stored[n] for n in ("input_mean", "input_scale", "output_mean", "output_scale")),
+                    weights=tuple(stored[f"weight{i}"] for i in range(depth)),
+                    biases=tuple(stored[f"bias{i}"] for i in range(depth)),
                     variables=tuple(str(v) for v in stored["variables"]),
-                    loss=stored["loss"],
                     evaluations=int(stored["evaluations"]),
+                    **statistics,
                 )
         except OSError as error:
             raise SpecError(f"the surrogate can't be read: {error.strerror or error}", where=where) from None
