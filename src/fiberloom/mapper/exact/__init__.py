@@ -1,7 +1,7 @@
 """The exact mapper: a shortest path over tile shapes, from the whole problem to one element, with a certificate.
 
-`search` runs it, `terrain` lays out the tables, `lattice` and `orders` are what a step may be, `sweep` bounds what is left, `labels` carries
-partial mappings on.
+`search` runs it; `terrain` and `sparsity` lay out the tables; `lattice` and `orders` are what a step may be; `sweep` bounds what
+is left; `labels` carries partial mappings on.
 """
 
 from fiberloom.mapper.exact.search import Optimum, find_optimum

@@ -1,9 +1,9 @@
 """Labels: partial mappings, from the outermost level inwards, with what their loops already cost.
 
 A label stands at a tile shape after the temporal or the spatial loops of a level. Everything that crosses into tiles
-outside that shape is known exactly, from the model's own functions; `fiberloom.mapper.exact.sweep` bounds the rest. Two labels at one shape
-with the same *interface* - what loops further in can still notice of the loops outside - cost the same from there on, so
-that only those survive that no other beats in energy, cycles and lanes.
+outside that shape is known exactly, from the model's own functions; `fiberloom.mapper.exact.sweep` bounds the rest. Two
+labels at one shape with the same *interface* - what loops further in can still notice of the loops outside - cost the same
+from there on, so that only those survive that no other beats in energy, cycles and lanes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def beaten(energy, cycles, rule, best, count):
     (2, 3), and whether all points of the front are wanted (4).
     """
     if rule[4] > 0.0:
-        for i in range(count):
+        for i in range(count):  # noqa: SIM110 - compiled
             if best[i, 0] <= energy * (1 + SLACK) and best[i, 1] <= cycles:
                 return True
         return False
@@ -186,7 +186,7 @@ def _as_good(a, b):
     for level in range(a.reads.shape[0]):
         if a.reads[level] > b.reads[level] * (1 + SLACK) or a.writes[level] > b.writes[level] * (1 + SLACK):
             return False
-    for t in range(MAX_TENSORS):
+    for t in range(MAX_TENSORS):  # noqa: SIM110 - compiled
         if a.pending[t] > b.pending[t] * (1 + SLACK):
             return False
     return True
@@ -321,6 +321,7 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
         h = np.int64(t)
         run = idle_since = idle_all = 1
         staying = r > 0
+        moving = -1
         chain_variable = -1
         chain_bound = chain_inner = 1
         for d in range(p.variables):
@@ -328,6 +329,8 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
         for i in range(start, w.active_count):
             d, b, at = w.active_variable[i], w.active_bound[i], w.active_level[i]
             relevant = p.is_relevant[t, d]
+            if relevant and moving < 0 and at <= k:
+                moving = d
             if w.active_axis[i] == 0:
                 if staying:
                     if not relevant and not g.windowed[t]:
@@ -362,7 +365,7 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
         if not plain:
             h = combine(h, w.used_instances[k + 1])
         if g.sparse:
-            h = combine(h, np.int64(state[t] * _WHOLE))
+            h = combine(combine(h, moving + 1), np.int64(state[t] * _WHOLE))
             for leader in range(p.tensors):
                 h = combine(h, np.int64(state[p.tensors * (1 + t) + leader] * _WHOLE))
             h = combine(h, np.int64(state[p.tensors * (1 + p.tensors) + t]))
@@ -491,7 +494,9 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
             bits *= g.occupied[t, shape] if level > 0 else 0.0
         vectors = bits / p.metadata_width[k] * copies
         pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
-        pending += updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+        pending += (
+            updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+        )
         if g.parent[k + 1, t] >= 0:
             _, _, into = _crossing_words(p, g, m, w, k + 1, t)
             pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
@@ -632,7 +637,9 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
 
 
 @entry_point
-def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t, shares):
+def expand_spatial(
+    p, g, m, tab, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t, shares
+):
     """As `expand_temporal`, by the spatial loops of the level: tensors cross into the tiles inside.
 
     `after[S, K, J]` bounds what follows inside; at compute it is zero.
@@ -674,7 +681,18 @@ def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, tab
             for j in range(J):
                 t.rest[j] = after[shape, origin.kind, j] if level > 0 else 0.0
             promise = bound(
-                origin.energy + crossing, origin.cycles, origin.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+                origin.energy + crossing,
+                origin.cycles,
+                origin.busy,
+                lanes,
+                power,
+                level - 1,
+                t.rest,
+                g,
+                cost,
+                rule,
+                best,
+                found,
             )
             if promise == np.inf or not within_beam(t, promise):
                 continue
@@ -719,7 +737,9 @@ def expand_spatial(p, g, m, tab, w, pool, states, first, last, depth, after, tab
                         energy += cross(p, g, m, w, level, i, label)
             label.energy = energy
             label.cycles = max(origin.cycles, least_cycles(p, g, label))
-            label.value = bound(energy, label.cycles, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found)
+            label.value = bound(
+                energy, label.cycles, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+            )
             if label.value == np.inf:
                 continue
             if level > 0:

@@ -8,6 +8,7 @@ fan-out below it.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,7 @@ def spreads(space: MapSpace, level: int, *, every_axis: bool) -> Spreads:
     Raises:
         UnsupportedError: if there are too many.
     """
-    fan_x, fan_y = (int(f) for f in space.fan[level])
+    fan_x, fan_y = (int(f) for f in space.lanes[level])
     bounds = space.constraints.at(space.level_names[level]).spatial
     most = fan_x * fan_y if bounds.most_fanout is None else min(fan_x * fan_y, bounds.most_fanout)
     least = bounds.least_fanout or 1
@@ -167,13 +168,11 @@ def lanes_within(found: list[Spreads]) -> list[Array]:
     return reachable[1:]
 
 
-def subsets(free: Array) -> list[Array]:
-    """Every choice of the free keep bits ``(L, T)``, as arrays of what is chosen."""
+def subsets(free: Array) -> Iterator[Array]:
+    """Every choice of the free keep bits ``(L, T)``, as arrays of what is chosen; those that keep most come first."""
     where = np.argwhere(free)
-    out = []
-    for bits in itertools.product((True, False), repeat=len(where)):
-        chosen = np.zeros_like(free)
-        for (level, t), bit in zip(where, bits, strict=True):
-            chosen[level, t] = bit
-        out.append(chosen)
-    return out
+    for left_out in range(len(where) + 1):
+        for bits in itertools.combinations(range(len(where)), left_out):
+            chosen = free.copy()
+            chosen[tuple(where[list(bits)].T)] = False
+            yield chosen

@@ -18,9 +18,9 @@ Array = NDArray[Any]
 
 
 class Relevance(NamedTuple):
-    """Bit sets of variables per tensor: `index` it, `close` it (after which nothing is shared); and what it sees."""
+    """Bit sets of variables per tensor: `indexed` by, `close` it (after which nothing is shared); and what it sees."""
 
-    index: tuple[int, ...]
+    indexed: tuple[int, ...]
     close: tuple[int, ...]
     windowed: tuple[bool, ...]
     ordered: tuple[bool, ...]
@@ -62,7 +62,7 @@ def _settled(order: list[int], seen: Relevance, rest: list[int]) -> bool:
     """Whether the order of what is left can't matter."""
     inside = sum(1 << d for d in order)
     left = sum(1 << d for d in rest)
-    for index, close, ordered in zip(seen.index, seen.close, seen.ordered, strict=True):
+    for index, close, ordered in zip(seen.indexed, seen.close, seen.ordered, strict=True):
         if not inside & close and left & (index | close):
             return False
         if ordered and (left & index).bit_count() > 1:

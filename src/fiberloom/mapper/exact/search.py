@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
 from fiberloom.mapper.exact.labels import LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
-from fiberloom.mapper.exact.sparsity import is_loose
 from fiberloom.mapper.exact.sweep import Terrain
 from fiberloom.mapper.exact.terrain import Ground, ground, terrain
 from fiberloom.mapper.objective import Objective
@@ -30,15 +30,24 @@ from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.compiled import announced, compile_kernel
 from fiberloom.model.evaluate import BatchEvaluator, account_of
-from fiberloom.model.lower import Problem
+from fiberloom.model.lower import Problem, lower
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.tables import OccupancyTables
+from fiberloom.workload.einsum import Einsum, IndexTerm, Tensor
 
 Array = NDArray[Any]
 
-_BEAMS: Final = (64, 1024)
+_BEAMS: Final = (64, 512)
+"""Labels that go on from every stage of the first two passes."""
+_FIRST_KEEPS: Final = 8
+"""Choices of keeps that these passes look at."""
+_FRONT: Final = 4096
+"""Most points of a Pareto front."""
 _CHUNK: Final = 128
+"""Labels between two looks at the clock."""
 _LEAVES: Final = 4096
+"""Complete mappings evaluated together."""
+_loaded = False
 
 
 @dataclass(frozen=True)
@@ -63,17 +72,17 @@ class Optimum:
 
 @dataclass
 class _Template:
-    """One choice of keeps: its tables, its bounds by stage (None until asked for), the bound of everything."""
+    """One choice of keeps: its tables, its loop orders, the bounds by stage (None while they are not in memory)."""
 
     keep: Array
     land: Terrain
     orders: Array
     order_first: Array
-    temporal: list[Array]
-    spatial: list[Array]
-    value: float
-    compute_pj: float = 0.0
-    busy: float = 0.0
+    compute_pj: float
+    busy: float
+    bounds: tuple[list[Array], list[Array]] | None = None
+    root: Array | None = None
+    """``(J,)`` least energy of everything, by least lanes."""
 
 
 class _Stop(Exception):
@@ -89,74 +98,100 @@ class ExactSearch:
         space: MapSpace,
         objective: Objective,
         *,
-        seconds: float | None,
-        memory_mb: float,
-        progress: Callable[[dict[str, Any]], None] | None,
-        front: bool,
+        seconds: float | None = None,
+        memory_mb: float = 4000,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+        front: bool = False,
     ) -> None:
         self.started = time.perf_counter()
         self.problem, self.space, self.objective = problem, space, objective
         self.seconds, self.progress, self.front = seconds, progress, front
-        self.capacity = max(10_000, int(memory_mb * 1e6 / (LABEL.itemsize * 2 + 64)))
+        self.memory = memory_mb * 1e6
+        self.capacity = max(4096, int(self.memory / (LABEL.itemsize * 3)))
         self.evaluator = BatchEvaluator(problem)
         tie = (0.0, 1.0) if objective.energy_power else (1.0, 0.0)
         self.rule = np.array([objective.energy_power, objective.latency_power, *tie, float(front)])
-        self.best = np.zeros((4096 if front else 1, 2))
+        self.best = np.zeros((_FRONT if front else 1, 2))
         self.found = 0
         self.rows: list[PackedMappings] = []
         self.cut = math.inf
-        self.loose = is_loose(problem.arrays[0], bool(space.peer_links.any()))
         self.tables = OccupancyTables(problem)
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
+        self.works = np.zeros(1, WORK)
+        self.mappings = np.zeros(1, MAPPING)
+        L, T = space.multicast.shape
+        self.mappings["multicast"][0, :L, :T] = space.multicast
 
     def run(self) -> Optimum:
         """Search.
 
         Raises:
-            MappingError: when no mapping of the space fits the hardware.
+            MappingError: when no mapping of the space fits the hardware, or none was found in the time given.
         """
-        with announced():
-            compile_kernel()
-            base = ground(self.problem, self.space)
-            self.works = np.zeros(1, WORK)
-            self.mappings = np.zeros(1, MAPPING)
-            L, T = self.space.multicast.shape
-            self.mappings["multicast"][0, :L, :T] = self.space.multicast
-            self.started = time.perf_counter()
-            templates = self._templates(base)
-        pending = math.inf
         try:
-            for beam in (*_BEAMS, 0):
-                for i, template in enumerate(templates):
-                    if beam and i >= 8:
-                        break
-                    if self._hopeless(template):
-                        continue
-                    pending = min(t.value for t in templates[i:]) if not beam else min(t.value for t in templates)
-                    self._layers(base, template, beam)
-                pending = math.inf
+            self._search(ground(self.problem, self.space))
         except (_Stop, KeyboardInterrupt):
-            self.cut = min(self.cut, pending)
             self.statistics["stopped"] = "time" if self._late() else "interrupted"
-        return self._answer(base)
+        return self._answer()
+
+    def _search(self, base: Ground) -> None:
+        """All passes; `cut` bounds what is not finished when this is left early."""
+        held = 0.0
+        templates: list[_Template] = []
+        self.cut = 0.0  # until every choice of keeps has a bound, nothing is known of the rest
+        for number, chosen in enumerate(subsets(self.space.free_keep)):
+            template = self._template(base, self.space.fixed_keep | chosen)
+            if template is None:
+                continue
+            self._bounds(base, template)
+            assert template.bounds is not None
+            if number < _FIRST_KEEPS and not self._hopeless(template):
+                self._layers(base, template, _BEAMS[0])
+            size = sum(a.nbytes for stage in template.bounds for a in stage)
+            if held + size > self.memory / 4:
+                template.bounds = None
+            else:
+                held += size
+            if not self._hopeless(template):
+                templates.append(template)
+            self.statistics["keeps"] += 1
+            self._tell({"keeps": number + 1})
+            if self._late():
+                raise _Stop
+        templates.sort(key=self._root_value)
+        dropped = math.inf
+        for beam in (_BEAMS[1], 0):
+            for i, template in enumerate(templates):
+                self.cut = min([dropped, *(self._root_value(t) for t in templates[i if not beam else 0 :])])
+                if (beam and i >= _FIRST_KEEPS) or self._hopeless(template):
+                    continue
+                self._bounds(base, template)
+                left_out = self._layers(base, template, beam)
+                if not beam:
+                    dropped = min(dropped, left_out)
+                if held > self.memory / 4:
+                    template.bounds = None
+        self.cut = dropped
 
     def _late(self) -> bool:
         return self.seconds is not None and time.perf_counter() - self.started > self.seconds
 
-    def _templates(self, base: Ground) -> list[_Template]:
-        out = []
-        for chosen in subsets(self.space.free_keep):
-            keep = self.space.fixed_keep | chosen
-            land = terrain(base, keep)
-            if land is None or not land.fits[-1, -1]:
-                continue
-            out.append(self._bounds(base, keep, land))
-        self.statistics["keeps"] = len(out)
-        out = [t for t in out if t.value < math.inf]
-        return sorted(out, key=lambda t: t.value)
+    def _tell(self, what: dict[str, Any]) -> None:
+        if self.progress is not None:
+            seconds = time.perf_counter() - self.started
+            self.progress({"seconds": seconds, "best": self._value(), "bound": self.cut, **what})
 
-    def _bounds(self, base: Ground, keep: Array, land: Terrain) -> _Template:
-        p = self.problem.arrays
+    def _template(self, base: Ground, keep: Array) -> _Template | None:
+        land = terrain(base, keep)
+        if land is None or not land.fits[-1, -1]:
+            return None
+        return _Template(keep, land, *base.orders_for(keep), *self._compute(base, keep))
+
+    def _bounds(self, base: Ground, template: _Template) -> None:
+        """Sweep, unless its tables are still there."""
+        if template.bounds is not None:
+            return
+        p, land = self.problem.arrays[0], template.land
         L = land.parent.shape[0] - 1
         S, K, J = base.points.size, len(base.status), base.threshold.shape[1]
         temporal, spatial = [], []
@@ -165,16 +200,16 @@ class ExactSearch:
         rows = np.zeros(J, np.int64)
         for level in range(L):
             before = np.empty((S, K, J))
-            sweep.sweep_spatial(p[0], land, level, inner, before, rows, base.shares[level])
+            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level])
             spatial.append(before)
             outer = np.empty((S, K, J))
-            sweep.sweep_temporal(p[0], land, level, before, outer, *scratch)
+            sweep.sweep_temporal(p, land, level, before, outer, *scratch)
             temporal.append(outer)
             inner = outer
-        template = _Template(keep, land, *base.orders_for(keep), temporal, spatial, 0.0)
-        template.compute_pj, template.busy = self._compute(base, keep)
-        template.value = self._root_value(template)
-        return template
+            if self._late():
+                raise _Stop
+        template.bounds = temporal, spatial
+        template.root = temporal[-1][-1, 0].copy()
 
     def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
         """Least energy of compute, and least computations that take a cycle.
@@ -190,7 +225,7 @@ class ExactSearch:
         least = work * thin * float(p["compute_energy"][0]), work * thin
         moving = [d for d in range(D) if all(p["is_relevant"][t, d] for t in inputs) and self.space.bounds[d] > 1]
         entries = int(p["entries"])
-        if self.loose or (entries and not moving):
+        if entries and not moving:
             return least
         nest = np.ones((1, L, D), np.int64)
         nest[0, L - 1] = self.space.bounds
@@ -224,23 +259,29 @@ class ExactSearch:
     def _root_value(self, template: _Template) -> float:
         p = self.problem.arrays[0]
         L = int(p["levels"])
-        rest = template.temporal[-1][-1, 0]
         return float(
-            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, rest, template.land, self._cost(template), self.rule,
+            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land, self._cost(template), self.rule,
                          self.best, self.found)
         )  # fmt: skip
 
     def _hopeless(self, template: _Template) -> bool:
         return self._root_value(template) == math.inf
 
-    def _layers(self, base: Ground, template: _Template, beam: int) -> None:
-        """Labels of all stages, one after the other; at most `beam` go on from each (0: all)."""
+    def _layers(self, base: Ground, template: _Template, beam: int) -> float:
+        """Labels of all stages, one after the other; at most `beam` go on from each (0: all).
+
+        Returns the least bound among labels that memory had no room for.
+        """
+        assert template.bounds is not None
+        temporal, spatially = template.bounds
+        left_out = math.inf
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
         cost = self._cost(template)
         K, J = len(base.status), base.threshold.shape[1]
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
-        plain = not (land.demand >= 0).any() and not p["leak"][: L + 1].any() and (p["cluster"][:L] <= 1).all()
+        told = (land.demand >= 0).any() or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
+        plain = not told
         pool = [self._root(template)]
         everything = pool[0]
         T = land.parent.shape[1]
@@ -252,13 +293,13 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = template.temporal[level - 1] if level else np.zeros((1, K, J))
-                entry = template.spatial[level]
+                after = temporal[level - 1] if level else np.zeros((1, K, J))
+                entry = spatially[level]
             else:
-                after, entry = template.spatial[level], template.temporal[level]
+                after, entry = spatially[level], temporal[level]
             scratch = Scratch(
-                np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry, np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64),
-                np.zeros(K), np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
+                np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry,
+                np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64), np.zeros(K), np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
                 np.zeros(L, np.int64),
             )  # fmt: skip
             at, last = first, len(everything)
@@ -285,21 +326,21 @@ class ExactSearch:
                 if at >= last and (table.dropped[0] == math.inf or room >= self.capacity):
                     break
                 room = min(self.capacity, room * 4)
-            self.cut = min(self.cut, table.dropped[0]) if not beam else self.cut
+            left_out = min(left_out, float(table.dropped[0]))
             found = table.labels["value"][: table.state[0]]
             kept = np.argsort(found, kind="stable")[: np.isfinite(found).sum()]
             if beam:
                 kept = kept[:beam]
             fresh = table.labels[kept]
             self.statistics["labels"] += len(fresh)
-            if self.progress is not None:
-                self.progress({"depth": depth, "depths": 2 * L, "labels": len(fresh), "beam": beam, "best": self._value()})
+            self._tell({"stage": depth + 1, "stages": 2 * L, "labels": len(fresh), "beam": beam})
             if not len(fresh):
-                return
+                return left_out
             first = len(everything)
             everything = np.concatenate([everything, fresh])
             states = np.concatenate([states, table.states[kept]])
         self._leaves(base, template, everything, first)
+        return left_out
 
     def _table(self, template: _Template, room: int, width: int) -> Table:
         keys = 1 << (2 * room - 1).bit_length()
@@ -341,7 +382,9 @@ class ExactSearch:
                 self.found, self.rows = 1, [packed.take([i])]
             return
         points = [(self.best[i, 0], self.best[i, 1], self.rows[i]) for i in range(self.found)]
-        points += [(e, c, packed.take([i])) for i, (e, c) in enumerate(zip(energy, cycles, strict=True)) if not math.isnan(e)]
+        points += [
+            (e, c, packed.take([i])) for i, (e, c) in enumerate(zip(energy, cycles, strict=True)) if not math.isnan(e)
+        ]
         points.sort(key=lambda x: (x[1], x[0]))
         front: list[Any] = []
         for e, c, row in points:
@@ -381,10 +424,12 @@ class ExactSearch:
             np.tile(template.keep, (n, 1, 1)), space.multicast, space.peer_links,
         )  # fmt: skip
 
-    def _answer(self, base: Ground) -> Optimum:
+    def _answer(self) -> Optimum:
         if not self.found:
             if "stopped" in self.statistics:
-                raise MappingError("the search was stopped before it found a mapping that fits", hint="give it more time")
+                raise MappingError(
+                    "the search was stopped before it found a mapping that fits", hint="give it more time"
+                )
             raise MappingError("no mapping of the map space fits the hardware")
         space = self.space
         mappings = tuple(unpack(space.workload, space.architecture, row, 0) for row in self.rows)
@@ -398,6 +443,32 @@ class ExactSearch:
             time.perf_counter() - self.started,
             self.statistics,
         )
+
+
+def _load() -> None:
+    """Compile (the first time on a machine) or load all that the search runs, on a product of two by two matrices."""
+    global _loaded  # noqa: PLW0603 - once per process
+    if _loaded:
+        return
+    with announced():
+        compile_kernel()
+        index = [(IndexTerm(1, v),) for v in "mkn"]
+        tensors = (("A", (0, 1), False), ("B", (1, 2), False), ("Z", (0, 2), True))
+        workload = Einsum(
+            name="load",
+            shape=dict.fromkeys("mkn", 2),
+            tensors=tuple(
+                Tensor(name=name, ranks=tuple(index[i] for i in ranks), is_output=output)
+                for name, ranks, output in tensors
+            ),
+        )
+        energy = {"read": 1.0, "write": 1.0}
+        memory = StorageLevel(name="memory", component=ComponentClass.DRAM, energy_pj=energy, area_um2=0.0)
+        compute = Compute(name="mac", energy_pj={"compute": 1.0}, area_um2=0.0)
+        architecture = Architecture(levels=(memory,), compute=compute)
+        space = MapSpace(workload, architecture)
+        ExactSearch(lower(workload, architecture), space, Objective()).run()
+    _loaded = True
 
 
 def find_optimum(
@@ -422,6 +493,7 @@ def find_optimum(
         MappingError: when no mapping fits.
         UnsupportedError: for problems larger than the search takes.
     """
+    _load()
     return ExactSearch(
         problem, space, objective, seconds=seconds, memory_mb=memory_mb, progress=progress, front=front
     ).run()

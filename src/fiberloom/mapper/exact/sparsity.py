@@ -65,9 +65,7 @@ def statistics(base: Ground, t: int, block: int = 1) -> Array:
     """Probability of being empty, largest and mean occupancy and blocks of tensor `t`'s tile for every shape, ``(S, 4)``."""
     p = base.problem.arrays[0]
     D, R = int(p["variables"]), int(p["rank_count"][t])
-    lengths = np.stack(
-        [1 + (base.points.extents - 1) @ np.abs(p["coefficient"][t, r, :D]) for r in range(R)], axis=1
-    )
+    lengths = np.stack([1 + (base.points.extents - 1) @ np.abs(p["coefficient"][t, r, :D]) for r in range(R)], axis=1)
     lengths = np.minimum(lengths, p["tensor_shape"][t, :R])
     distinct, inverse = np.unique(lengths, axis=0, return_inverse=True)
     return tile_rows(base.problem, t, distinct, block)[inverse.reshape(-1)]
@@ -172,7 +170,13 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             plain_child = child >= 0 and not metadata_at[child, t]
             inside = 1 if plain_child else int(p["format_ranks"][child, t])
             uniform = bool(np.ptp(density[t]) < 1e-12)
-            free = ranks > inside and not paid[1:].any() and child >= 0 and uniform and np.isinf(p["metadata_capacity_bits"][level])
+            free = (
+                ranks > inside
+                and not paid[1:].any()
+                and child >= 0
+                and uniform
+                and np.isinf(p["metadata_capacity_bits"][level])
+            )
             if free and kinds[0] in (FORMAT_CP, FORMAT_RLE):
                 bits[level, t] = float(density[t, -1]) * float(p["metadata_bits"][level, t, 0])
             elif free and kinds[0] == FORMAT_B and plain_child:

@@ -42,7 +42,9 @@ class Terrain(NamedTuple):
     outside: Any  # (S,) iterations outside the tile
     size: Any  # (T,) least distinct elements
     windowed: Any  # (T,)
-    retained: Any  # (T, S) words that tiles of the shape hold together, over all other elements of ranks without a window
+    retained: (
+        Any  # (T, S) words that tiles of the shape hold together, over all other elements of ranks without a window
+    )
     window_lanes: Any  # (L, T) lanes at and outside the level that may hold different windows, at most
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
     demand: Any  # (L,) slot of the level's demands in labels; −1: unlimited

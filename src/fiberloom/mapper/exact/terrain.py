@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,19 @@ Array = NDArray[Any]
 _MOST_THRESHOLDS: Final = 16
 _TABLE_NUMBERS: Final = 20_000_000
 """Most numbers in one table of bounds; fewer lane thresholds are told apart beyond."""
+
+
+def _blockwise(p: Any, keep: Array) -> Array:
+    """Where gating or skipping looks at whole blocks of a tensor, whose innermost moving loop then matters, ``(L, T)``."""
+    L, T = keep.shape
+    out = np.zeros((L, T), bool)
+    for s in range(int(p["entries"])):
+        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s])):
+            t = int(p["option_follower"][o])
+            source = next((at for at in range(int(p["saf_level"][s]), L) if keep[at, t]), -1)
+            if source >= 0 and p["block_of"][source, t] > 1:
+                out[source, t] = True
+    return out
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,14 @@ class Ground:
         p = self.problem.arrays[0]
         D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
         metadata = p["has_metadata"][:L, :T].astype(bool) & keep
+        moves = _blockwise(p, keep)
         tables: dict[Any, tuple[Array, Array]] = {}
         found = []
         for level in range(L):
             fixed = self.space.constraints.at(self.space.level_names[level]).temporal
             rows = [
                 (_bits(self.effect[t] != OPEN), _bits(self.effect[t] == CLOSED), bool(not p["is_simple"][t]),
-                 bool(metadata[level:, t].any()), bool(keep[:level, t].any()))
+                 bool(metadata[level:, t].any() or moves[level:, t].any()), bool(keep[:level, t].any()))
                 for t in range(T)
             ]  # fmt: skip
             seen = tuple(row[:4] for row in rows if row[3] or row[4])
@@ -235,8 +250,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         if not len(keepers):
             return None
         parent[0, t] = keepers[0]
-        for inner, outer in zip(keepers[:-1], keepers[1:], strict=True):
-            parent[inner + 1, t] = outer
+        for child, keeper in itertools.pairwise(keepers):
+            parent[child + 1, t] = keeper
     thin = sparsity(base, keep, parent)
     if thin is None:
         return None
@@ -295,9 +310,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     for d in range(D):
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
     lone = p["is_lone"][:T, :D].astype(bool)
-    retained = np.stack(
-        [base.whole[t] * (space.bounds / points.extents)[:, lone[t]].prod(axis=1) for t in range(T)]
-    )
+    retained = np.stack([base.whole[t] * (space.bounds / points.extents)[:, lone[t]].prod(axis=1) for t in range(T)])
     widest = np.array([[float(choices[-1]) for choices in row] for row in space.spatial_choices]).reshape(L, D)
     window_lanes = np.ones((L, T))
     for level in range(L):
