@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
@@ -28,12 +27,10 @@ from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
-from fiberloom.model.compiled import announced, compile_kernel
 from fiberloom.model.evaluate import BatchEvaluator, account_of
-from fiberloom.model.lower import Problem, lower
+from fiberloom.model.lower import Problem
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.tables import OccupancyTables
-from fiberloom.workload.einsum import Einsum, IndexTerm, Tensor
 
 Array = NDArray[Any]
 
@@ -47,7 +44,6 @@ _CHUNK: Final = 128
 """Labels between two looks at the clock."""
 _LEAVES: Final = 4096
 """Complete mappings evaluated together."""
-_loaded = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,10 @@ class _Stop(Exception):
 
 
 class ExactSearch:
-    """One search; `run` does it. State: the incumbents, and the least bound of whatever was cut off."""
+    """One search; `run` does it. State: the incumbents, and the least bound of whatever was cut off.
+
+    With `collect`, about so many of the complete mappings that it evaluates stay in `complete`.
+    """
 
     def __init__(
         self,
@@ -102,6 +101,7 @@ class ExactSearch:
         memory_mb: float = 4000,
         progress: Callable[[dict[str, Any]], None] | None = None,
         front: bool = False,
+        collect: int = 0,
     ) -> None:
         self.started = time.perf_counter()
         self.problem, self.space, self.objective = problem, space, objective
@@ -115,6 +115,8 @@ class ExactSearch:
         self.found = 0
         self.rows: list[PackedMappings] = []
         self.cut = math.inf
+        self.collect = collect
+        self.complete: list[PackedMappings] = []
         self.tables = OccupancyTables(problem)
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
@@ -260,8 +262,8 @@ class ExactSearch:
         p = self.problem.arrays[0]
         L = int(p["levels"])
         return float(
-            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land, self._cost(template), self.rule,
-                         self.best, self.found)
+            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
+                         self._cost(template), self.rule, self.best, self.found)
         )  # fmt: skip
 
     def _hopeless(self, template: _Template) -> bool:
@@ -299,7 +301,8 @@ class ExactSearch:
                 after, entry = spatially[level], temporal[level]
             scratch = Scratch(
                 np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry,
-                np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64), np.zeros(K), np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
+                np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64), np.zeros(K),
+                np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
                 np.zeros(L, np.int64),
             )  # fmt: skip
             at, last = first, len(everything)
@@ -362,6 +365,8 @@ class ExactSearch:
             if len(chunk):
                 packed = self._packed(base, template, pool, chunk)
                 result = self.evaluator(packed)
+                if self.statistics["mappings"] < self.collect:
+                    self.complete.append(packed)
                 self.statistics["mappings"] += len(chunk)
                 self._take(packed, result.energy_pj, result.cycles)
             at += _LEAVES
@@ -443,57 +448,3 @@ class ExactSearch:
             time.perf_counter() - self.started,
             self.statistics,
         )
-
-
-def _load() -> None:
-    """Compile (the first time on a machine) or load all that the search runs, on a product of two by two matrices."""
-    global _loaded  # noqa: PLW0603 - once per process
-    if _loaded:
-        return
-    with announced():
-        compile_kernel()
-        index = [(IndexTerm(1, v),) for v in "mkn"]
-        tensors = (("A", (0, 1), False), ("B", (1, 2), False), ("Z", (0, 2), True))
-        workload = Einsum(
-            name="load",
-            shape=dict.fromkeys("mkn", 2),
-            tensors=tuple(
-                Tensor(name=name, ranks=tuple(index[i] for i in ranks), is_output=output)
-                for name, ranks, output in tensors
-            ),
-        )
-        energy = {"read": 1.0, "write": 1.0}
-        memory = StorageLevel(name="memory", component=ComponentClass.DRAM, energy_pj=energy, area_um2=0.0)
-        compute = Compute(name="mac", energy_pj={"compute": 1.0}, area_um2=0.0)
-        architecture = Architecture(levels=(memory,), compute=compute)
-        space = MapSpace(workload, architecture)
-        ExactSearch(lower(workload, architecture), space, Objective()).run()
-    _loaded = True
-
-
-def find_optimum(
-    problem: Problem,
-    space: MapSpace,
-    objective: Objective,
-    *,
-    seconds: float | None = None,
-    memory_mb: float = 4000,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    front: bool = False,
-) -> Optimum:
-    """The best mapping of `space`, or the whole Pareto front, with a certificate.
-
-    Args:
-        seconds: stop then, with the best found and a bound.
-        memory_mb: most memory for labels; beyond it the least promising are left out, and the certificate says so.
-        progress: called after every stage with what is known.
-        front: all mappings that no other beats in energy and cycles.
-
-    Raises:
-        MappingError: when no mapping fits.
-        UnsupportedError: for problems larger than the search takes.
-    """
-    _load()
-    return ExactSearch(
-        problem, space, objective, seconds=seconds, memory_mb=memory_mb, progress=progress, front=front
-    ).run()

@@ -48,19 +48,6 @@ def is_sparse(p: Any) -> bool:
     return bool(p["any_metadata"]) or int(p["entries"]) > 0
 
 
-def is_loose(p: Any, peer_links: bool) -> bool:
-    """Whether the model has features that the search only bounds from below."""
-    several = bool((p["saf_options"][: int(p["entries"])] > 1).any())
-    return (
-        not p["exact"]
-        or bool(p["spatial_entries"])
-        or bool(p["position_entries"])
-        or several
-        or not bool(p["is_simple"][int(p["output"])])
-        or peer_links
-    )
-
-
 def statistics(base: Ground, t: int, block: int = 1) -> Array:
     """Probability of being empty, largest and mean occupancy and blocks of tensor `t`'s tile for every shape, ``(S, 4)``."""
     p = base.problem.arrays[0]
@@ -77,10 +64,11 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     T, L, S = int(p["tensors"]), int(p["levels"]), base.points.size
     nothing = np.ones((1, 1, 1))
     one = np.ones((1, 1))
+    summed = not bool(p["is_simple"][int(p["output"])])  # what an output's windows share depends on every loop outside
     if not is_sparse(p):
         return Sparsity(
             False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)),
-            np.zeros((L, T), np.uint8), np.zeros(L + 1, np.uint8), False, np.full((L, T), -1), np.full(T, -1), False,
+            np.zeros((L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), np.full(T, -1), False,
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
     compressed = p["is_compressed"][:L, :T].astype(bool)
@@ -141,7 +129,7 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
                 c = row - 1
                 filled[row, t] = left * (1.0 - empty[t] if not metadata_at[c, t] and arrives[c, t] >= 0 else 1.0)
     metadata, fibres, loose = _metadata(p, metadata_at, parent, density)
-    whole_nest = np.array([bool(loose[row:].any()) for row in range(L + 1)], np.uint8)
+    whole_nest = np.array([summed or bool(loose[row:].any()) for row in range(L + 1)], np.uint8)
     any_metadata = bool(metadata_at.any())
     inputs = [t for t in range(T) if t != int(p["output"])]
     innermost = [int(np.flatnonzero(keep[:, t])[0]) for t in inputs]

@@ -229,7 +229,7 @@ def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
     threshold, ceiling = np.full(J, np.inf), np.full(J, float(reach[-1]))
     threshold[: len(chosen)] = reach[chosen]
     threshold[0] = 1.0
-    for j, i in enumerate(chosen):
+    for j in range(len(chosen)):
         ceiling[j] = reach[chosen[j + 1] - 1] if j + 1 < len(chosen) else reach[-1]
     return threshold, ceiling
 
@@ -294,6 +294,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
                 inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["block_of"][row - 1, t])
                 inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
+            if t == int(p["output"]) and not p["is_simple"][t]:
+                read[row, t] = fill[row, t] = 0.0  # first visits of elements that windows share are not bounded
     demand = np.full(L, -1, np.int64)
     slot = 0
     for level in range(L):

@@ -1,0 +1,191 @@
+"""Problems that the shortest path only stands in for: reference rule sets, spatial and position skipping, alternatives, peer links.
+
+What a mapping costs there does not follow from its steps one by one. So the search solves a stand-in - the same hardware under
+the default rules, without those features - and judges every complete mapping that it meets by the model itself; the
+best of them are then improved by moves on the map space. The answer comes with a bound, not with a proof.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from fiberloom.errors import MappingError
+from fiberloom.mapper.certificate import Certificate
+from fiberloom.mapper.exact.search import ExactSearch, Optimum
+from fiberloom.mapper.exact.sparsity import is_sparse
+from fiberloom.mapper.objective import Objective
+from fiberloom.mapping.packed import PackedMappings, unpack
+from fiberloom.mapping.space import MapSpace
+from fiberloom.model.evaluate import BatchEvaluator
+from fiberloom.model.lower import Problem
+from fiberloom.model.rules import DeltaRule, rules
+
+_ROUNDING: Final = 1e-6
+"""The reference rule sets round counts down; bounds leave room for it."""
+_PARENTS: Final = 64
+_CHILDREN: Final = 4096
+_STALE: Final = 12
+"""Rounds of moves without an improvement before they end."""
+_SECONDS: Final = 20.0
+"""Most time for moves unless the caller gives one."""
+
+
+def needs_stand_in(problem: Problem, space: MapSpace) -> bool:
+    """Whether the problem has features that steps can't account for exactly."""
+    p = problem.arrays[0]
+    several = bool((p["saf_options"][: int(p["entries"])] > 1).any())
+    odd = bool(p["spatial_entries"]) or bool(p["position_entries"])
+    return not p["exact"] or odd or several or bool(space.peer_links.any())
+
+
+def stand_in(problem: Problem) -> Problem:
+    """The same problem under the default rules, without spatial and position skipping; every alternative acts."""
+    arrays = problem.arrays.copy()
+    p = arrays[0]
+    p["exact"], p["delta_rule"], p["first_visit_fills"] = True, int(DeltaRule.EXACT), False
+    p["spatial_entries"] = p["position_entries"] = 0
+    entries = [
+        (int(p["saf_kind"][s]), int(p["saf_level"][s]), o)
+        for s in range(int(p["entries"]))
+        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s]))
+    ]
+    entries = entries[: len(p["saf_kind"])]
+    p["entries"] = len(entries)
+    for s, (kind, level, option) in enumerate(entries):
+        p["saf_kind"][s], p["saf_level"][s], p["saf_first"][s], p["saf_options"][s] = kind, level, option, 1
+    return replace(problem, arrays=arrays, rules=rules("fiberloom"))
+
+
+def nearly(
+    problem: Problem,
+    space: MapSpace,
+    objective: Objective,
+    *,
+    seconds: float | None,
+    memory_mb: float,
+    progress: Callable[[dict[str, Any]], None] | None,
+    front: bool,
+) -> Optimum:
+    """The best mapping found through the stand-in, with a bound; arguments as `fiberloom.mapper.exact.find_optimum`.
+
+    Raises:
+        MappingError: when nothing that was met fits.
+    """
+    started = time.perf_counter()
+    plain = _without_links(space)
+    share = None if seconds is None else 0.6 * seconds
+    search = ExactSearch(
+        stand_in(problem), plain, objective, seconds=share, memory_mb=memory_mb, progress=progress, collect=_CHILDREN
+    )
+    bound = 0.0
+    try:
+        bound = search.run().certificate.lower_bound
+    except MappingError:
+        if not search.complete and "stopped" in search.statistics:
+            raise
+    evaluate = BatchEvaluator(problem)
+    seen = [_as_in(rows, space) for rows in search.complete] or [
+        space.repair(space.sample(np.random.default_rng(0), _CHILDREN))
+    ]
+    rows = PackedMappings.concatenate(seen)
+    energy, cycles = _judged(evaluate, space, rows)
+    limit = _SECONDS if seconds is None else seconds - (time.perf_counter() - started)
+    rows, energy, cycles = _improved(evaluate, space, objective, rows, energy, cycles, limit)
+    chosen = _front(energy, cycles) if front else [objective.best(energy, cycles)]
+    if not len(chosen) or chosen[0] is None:
+        raise MappingError("no mapping that the search met fits the hardware")
+    kept = [int(i) for i in chosen if i is not None]
+    found = float(objective.value(energy[kept], cycles[kept]).min())
+    windows = not problem.arrays[0]["is_simple"][: len(problem.tensors)].all()
+    dense = not is_sparse(problem.arrays[0]) and not windows and not space.peer_links.any()
+    least = bound if dense else float(objective.value(*_floor(problem)))
+    powers = objective.energy_power + objective.latency_power
+    certificate = Certificate.of(found, min(found * (1 - 1e-9), least * (1 - _ROUNDING) ** powers), objective.name)
+    return Optimum(
+        tuple(unpack(space.workload, space.architecture, rows, i) for i in kept),
+        tuple(float(energy[i]) for i in kept),
+        tuple(float(cycles[i]) for i in kept),
+        certificate,
+        time.perf_counter() - started,
+        {**search.statistics, "stand_in": True},
+    )
+
+
+def _without_links(space: MapSpace) -> MapSpace:
+    if not space.peer_links.any():
+        return space
+    plain = MapSpace(space.workload, space.architecture, space.constraints)
+    plain.peer_links = np.zeros_like(space.peer_links)
+    return plain
+
+
+def _as_in(rows: PackedMappings, space: MapSpace) -> PackedMappings:
+    return replace(rows, multicast=space.multicast, peer_links=space.peer_links)
+
+
+def _judged(evaluate: BatchEvaluator, space: MapSpace, rows: PackedMappings) -> tuple[Any, Any]:
+    result = evaluate(rows)
+    outside = np.asarray(space.violations(rows)) > 0
+    return np.where(outside, np.nan, result.energy_pj), np.where(outside, np.nan, result.cycles)
+
+
+def _improved(
+    evaluate: BatchEvaluator,
+    space: MapSpace,
+    objective: Objective,
+    rows: PackedMappings,
+    energy: Any,
+    cycles: Any,
+    limit: float,
+) -> tuple[PackedMappings, Any, Any]:
+    """Moves from the best mappings until they stop paying, or for `limit` seconds."""
+    rng = np.random.default_rng(0)
+    until = time.perf_counter() + limit
+    stale = 0
+    while stale < _STALE and time.perf_counter() < until:
+        best = np.argsort(objective.value(energy, cycles), kind="stable")[:_PARENTS]
+        rows, energy, cycles = rows.take(best), energy[best], cycles[best]
+        before = objective.value(energy, cycles).min(initial=math.inf)
+        children = rows.take(rng.integers(0, len(rows), _CHILDREN))
+        for _ in range(int(rng.integers(1, 4))):
+            children = space.mutate(children, rng)
+        children = space.repair(children)
+        more = _judged(evaluate, space, children)
+        rows = PackedMappings.concatenate([rows, children])
+        energy, cycles = np.concatenate([energy, more[0]]), np.concatenate([cycles, more[1]])
+        stale = 0 if objective.value(energy, cycles).min() < before else stale + 1
+    return rows, energy, cycles
+
+
+def _front(energy: Any, cycles: Any) -> list[int]:
+    """Indices of the Pareto front, by rising cycles."""
+    order = np.lexsort((energy, cycles))
+    out: list[int] = []
+    for i in order:
+        if not math.isnan(energy[i]) and (not out or energy[i] < energy[out[-1]]):
+            out.append(int(i))
+    return out
+
+
+def _floor(problem: Problem) -> tuple[float, float]:
+    """Energy and cycles of the computations whose operands are all non-zero, on all lanes."""
+    p = problem.arrays[0]
+    inputs = [t for t in range(len(problem.tensors)) if t != int(p["output"])]
+    share = math.prod(float(p["element_density"][t]) for t in inputs) if is_sparse(p) or _odd(p) else 1.0
+    least = problem.workload.macs * share
+    return least * float(p["compute_energy"][0]), least / problem.architecture.compute.instances
+
+
+def _odd(p: Any) -> bool:
+    return (
+        bool(p["spatial_entries"])
+        or bool(p["position_entries"])
+        or bool(p["compute_gating"])
+        or bool(p["compute_skipping"])
+    )
