@@ -94,8 +94,10 @@ def announced() -> Iterator[None]:
 
 def _drop_stale_caches(folders: set[Path]) -> None:
     """Forget compiled code of `folders` when a file with marked functions changed: numba looks only at a function's own file."""
-    sources = sorted({Path(f.__code__.co_filename) for f in _functions} | {Path(__file__).with_name("records.py")})
+    model = Path(__file__).parent
+    marked = {Path(f.__code__.co_filename) for f in _functions} | {model / "records.py"}
     for folder in folders:
+        sources = sorted(file for file in marked if file.parent in (folder, model))
         stamp = "\n".join(f"{s.name} {s.stat().st_mtime_ns} {s.stat().st_size}" for s in sources)
         cache = folder / "__pycache__"
         record = cache / "kernel.stamp"

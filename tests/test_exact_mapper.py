@@ -1,0 +1,156 @@
+"""The exact mapper against enumeration of the whole map space, and what it says when it can't prove its answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from exact_problems import enumerated, random_problem
+from fiberloom.architecture.levels import Architecture, Compute, StorageLevel
+from fiberloom.errors import FiberloomError, MappingError
+from fiberloom.input.specification import parse
+from fiberloom.mapper.exact import find_optimum
+from fiberloom.mapper.objective import parse_objective
+from fiberloom.mapping.space import MapSpace
+from fiberloom.model.evaluate import BatchEvaluator, evaluate
+from fiberloom.model.lower import lower
+from fiberloom.workload.einsum import Einsum
+
+OBJECTIVES = [parse_objective(text) for text in ("energy", "latency", "edp", "energy^2*latency")]
+LARGEST = 300_000
+
+
+def _compare(seeds: range, *, sparse: bool) -> int:
+    """Problems on which optimum and enumeration were compared, for every objective."""
+    compared = 0
+    for seed in seeds:
+        workload, architecture = random_problem(seed, sparse=sparse)
+        try:
+            problem = lower(workload, architecture)
+            space = MapSpace(workload, architecture)
+        except FiberloomError:
+            continue
+        if space.size() > LARGEST:
+            continue
+        every = enumerated(problem, space, OBJECTIVES)
+        for objective, best in zip(OBJECTIVES, every, strict=True):
+            if best is None:
+                with pytest.raises(MappingError):
+                    find_optimum(problem, space, objective)
+                continue
+            found = find_optimum(problem, space, objective)
+            energy, cycles = found.energy_pj[0], found.cycles[0]
+            assert float(objective.value(energy, cycles)) == pytest.approx(best[0], rel=1e-11), (seed, objective.name)
+            assert float(objective.tie(energy, cycles)) == pytest.approx(best[1], rel=1e-11), (seed, objective.name)
+            assert found.certificate.status == "optimal"
+        compared += any(best is not None for best in every)
+    return compared
+
+
+def test_dense_optima_equal_enumeration() -> None:
+    assert _compare(range(30), sparse=False) >= 20
+
+
+def test_sparse_optima_equal_enumeration() -> None:
+    assert _compare(range(30), sparse=True) >= 15
+
+
+@pytest.mark.slow
+def test_many_dense_optima_equal_enumeration() -> None:
+    assert _compare(range(100, 330), sparse=False) >= 150
+
+
+@pytest.mark.slow
+def test_many_sparse_optima_equal_enumeration() -> None:
+    assert _compare(range(100, 350), sparse=True) >= 120
+
+
+def _gemm(m: int, k: int, n: int) -> Einsum:
+    text = f'{{fiberloom: 1, workload: {{einsum: "Z[m,n] = A[m,k] * B[k,n]", shape: {{m: {m}, k: {k}, n: {n}}}}}}}'
+    workload = parse(text).workload
+    assert workload is not None
+    return workload
+
+
+def _accelerator(depth: int = 64) -> Architecture:
+    dram = StorageLevel(name="DRAM", component="dram", energy_pj={"read": 100, "write": 100}, read_bandwidth=1)  # type: ignore[arg-type]
+    buffer = StorageLevel(name="Buffer", depth=depth, energy_pj={"read": 6, "write": 7})
+    return Architecture(levels=(dram, buffer), compute=Compute(name="MAC", instances=4, energy_pj={"compute": 0.5}))
+
+
+def test_the_front_is_what_enumeration_leaves_undominated() -> None:
+    longest = 0
+    for seed in range(12):
+        workload, architecture = random_problem(seed, sparse=False)
+        problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+        if space.size() > LARGEST // 10:
+            continue
+        rows = space.decode(range(space.size()))
+        result = BatchEvaluator(problem)(rows.take(space.violations(rows) == 0))
+        fits = result.valid
+        front: list[tuple[float, float]] = []
+        for cycles, energy in sorted(zip(result.cycles[fits], result.energy_pj[fits], strict=True)):
+            if not front or energy < front[-1][1] * (1 - 1e-9):
+                front.append((cycles, energy))
+        if not front:
+            continue
+        found = find_optimum(problem, space, parse_objective("edp"), front=True)
+        assert list(zip(found.cycles, found.energy_pj, strict=True)) == [pytest.approx(p) for p in front]
+        assert len(found.mappings) == len(front)
+        longest = max(longest, len(front))
+    assert longest > 1
+
+
+def test_the_mapping_returned_costs_what_was_promised() -> None:
+    workload, architecture = _gemm(32, 32, 32), _accelerator()
+    problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+    found = find_optimum(problem, space, parse_objective("energy"))
+    result = evaluate(workload, architecture, found.mappings[0])
+    assert (result.energy_pj, result.cycles) == (pytest.approx(found.energy_pj[0]), found.cycles[0])
+
+
+def test_without_time_there_is_a_bound_or_an_error_that_says_so() -> None:
+    workload, architecture = _gemm(720, 720, 720), _accelerator(4096)
+    problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+    best = find_optimum(problem, space, parse_objective("edp"))
+    try:
+        hurried = find_optimum(problem, space, parse_objective("edp"), seconds=0.0)
+    except MappingError as error:
+        assert "stopped" in error.problem
+    else:
+        assert hurried.certificate.lower_bound <= best.certificate.lower_bound * (1 + 1e-9)
+
+
+def test_little_memory_costs_the_proof_but_not_the_bound() -> None:
+    workload, architecture = _gemm(720, 720, 720), _accelerator(4096)
+    problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+    best = find_optimum(problem, space, parse_objective("energy"))
+    narrow = find_optimum(problem, space, parse_objective("energy"), memory_mb=1)
+    assert narrow.certificate.lower_bound <= best.energy_pj[0] * (1 + 1e-9)
+    assert narrow.energy_pj[0] >= best.energy_pj[0] * (1 - 1e-9)
+
+
+def test_an_empty_space_is_an_error() -> None:
+    workload, architecture = _gemm(4, 4, 4), _accelerator(2)
+    kept = architecture.levels[1].model_copy(update={"keep": ("A", "B", "Z")})
+    architecture = architecture.model_copy(update={"levels": (architecture.levels[0], kept)})
+    with pytest.raises(MappingError, match="fits"):
+        find_optimum(lower(workload, architecture), MapSpace(workload, architecture), parse_objective("edp"))
+
+
+@pytest.mark.parametrize("rules", ["timeloop-3.0.3", "timeloop-4", "artifact"])
+def test_reference_rule_sets_get_a_valid_bound(rules: str) -> None:
+    for seed in range(12):
+        workload, architecture = random_problem(seed, sparse=bool(seed % 2))
+        try:
+            problem, space = lower(workload, architecture, rule_set=rules), MapSpace(workload, architecture)
+        except FiberloomError:
+            continue
+        if space.size() > LARGEST // 10:
+            continue
+        (best,) = enumerated(problem, space, OBJECTIVES[2:3])
+        if best is None:
+            continue
+        found = find_optimum(problem, space, OBJECTIVES[2], seconds=1.0)
+        value = float(OBJECTIVES[2].value(found.energy_pj[0], found.cycles[0]))
+        assert found.certificate.lower_bound <= best[0] * (1 + 1e-9), seed
+        assert best[0] * (1 - 1e-9) <= value <= best[0] * 1.5, seed
