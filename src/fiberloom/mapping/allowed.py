@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.sparse import SafKind
 from fiberloom.errors import Location, SpecError
 from fiberloom.mapping.constraints import Constraints, LoopConstraints
+from fiberloom.mapping.coverings import Coverings
 from fiberloom.mapping.factorizations import Array, Factorizations, divisors
 from fiberloom.mapping.spreads import spreads
 from fiberloom.workload.einsum import Einsum
@@ -47,28 +49,36 @@ class Allowed:
     peer_links: Array
 
 
-def allowed(workload: Einsum, architecture: Architecture, constraints: Constraints) -> Allowed:
+def allowed(
+    workload: Einsum, architecture: Architecture, constraints: Constraints, partial: Collection[str] = ()
+) -> Allowed:
     """Choices that hardware and constraints leave.
+
+    Args:
+        partial: variables whose last tiles may be partial.
 
     Raises:
         SpecError: for constraints that contradict each other, the workload or the hardware; it names them.
     """
-    return _Reading(workload, architecture, constraints).read()
+    return _Reading(workload, architecture, constraints, partial).read()
 
 
 _NO_LIMIT = 2**62  # more lanes than any loop has iterations (workloads stay below it)
 
 
 class _Reading:
-    def __init__(self, workload: Einsum, architecture: Architecture, constraints: Constraints) -> None:
+    def __init__(
+        self, workload: Einsum, architecture: Architecture, constraints: Constraints, partial: Collection[str]
+    ) -> None:
         self.workload, self.architecture, self.constraints = workload, architecture, constraints
+        self.partial = partial
         self.levels = tuple(reversed(architecture.levels))
         self.names = [level.name for level in self.levels]
         self.variables = list(workload.shape)
         self.tensors = [t.name for t in workload.tensors]
 
     def read(self) -> Allowed:
-        self.constraints.check(self.workload, self.architecture)
+        self.constraints.check(self.workload, self.architecture, self.partial)
         fan = np.array([self.architecture.fanout(name) for name in self.names], np.int64)
         folds = np.array([[self._fold(level)] for level in range(len(self.names))])
         self.lanes = np.where(fan > 1, fan * folds, fan)
@@ -147,17 +157,23 @@ class _Reading:
             elif variable in block.factors:
                 fixed[level, spatial] = block.factors[variable]
         if rest is not None:
-            fixed[rest] = bound // math.prod(fixed.values())
+            fixed[rest] = -(-bound // math.prod(fixed.values()))
             self._check_rest(d, rest, fixed[rest])
-        sets: list[tuple[int, ...]] = []
+        partial = variable in self.partial
+        sets: list[Sequence[int]] = []
         for level, spatial in slots:
             low, high = self._limits(level, spatial, d)
             if (level, spatial) in fixed:
                 low = high = fixed[level, spatial]
             elif rest is not None:
                 low = high = 1
-            sets.append(tuple(int(f) for f in divisors(bound) if low <= f <= high))
-        found = Factorizations(bound, sets)
+            whole = range(low, min(high, bound) + 1)
+            sets.append(whole if partial else tuple(int(f) for f in divisors(bound) if f in whole))
+        if partial:  # a level's spatial loops stand inside its temporal ones
+            nest = sorted(range(len(slots)), key=lambda s: (slots[s][0], not slots[s][1]))
+            found: Factorizations = Coverings(bound, [range(s[0], s[-1] + 1) if s else range(0) for s in sets], nest)
+        else:
+            found = Factorizations(bound, sets)
         if not found.count:
             raise self._no_completion(variable, bound, d, slots, sets)
         return found
@@ -191,7 +207,7 @@ class _Reading:
         return f"'{self.names[slot[0]]}' {_KINDS[slot[1]]}"
 
     def _no_completion(
-        self, variable: str, bound: int, d: int, slots: tuple[tuple[int, bool], ...], sets: list[tuple[int, ...]]
+        self, variable: str, bound: int, d: int, slots: tuple[tuple[int, bool], ...], sets: list[Sequence[int]]
     ) -> SpecError:
         path = next(
             (
@@ -211,7 +227,8 @@ class _Reading:
             room = self._why_no_room(level, d) if spatial else f"at most {high}"
             return self._error(
                 f"level '{self.names[level]}': {_KINDS[spatial]} {variable} {asked}, but {room}", path,
-                f"divisors of {bound}: " + ", ".join(str(f) for f in divisors(bound)),
+                f"its bound is {bound}" if variable in self.partial
+                else f"divisors of {bound}: " + ", ".join(str(f) for f in divisors(bound)),
             )  # fmt: skip
         limits = ", ".join(
             f"{self._slot_name(slot)} {s[0] if len(s) == 1 else f'{s[0]} … {s[-1]}'}"
@@ -220,11 +237,13 @@ class _Reading:
         low, high = math.prod(s[0] for s in sets), math.prod(s[-1] for s in sets)
         reach = (
             f"the largest factors allowed multiply to {high}" if high < bound
-            else f"the smallest factors allowed multiply to {low}" if low > bound
+            else f"the smallest factors allowed multiply to {low}" if low > bound and variable not in self.partial
+            else "no choice of them covers it tightly" if variable in self.partial
             else "no choice of them multiplies to it"
         )  # fmt: skip
+        verb = "cover" if variable in self.partial else "multiply to"
         return self._error(
-            f"no factors of {variable} that the constraints allow multiply to its bound of {bound}: {reach} ({limits})",
+            f"no factors of {variable} that the constraints allow {verb} its bound of {bound}: {reach} ({limits})",
             path, f"widen the limits of {variable} at one of these places",
         )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from fiberloom.architecture.levels import Architecture
@@ -75,13 +77,16 @@ class Constraints(BaseModel):
         """Constraints of one level (empty when nothing is said)."""
         return self.levels.get(level, _NOTHING)
 
-    def check(self, workload: Einsum, architecture: Architecture) -> None:
+    def check(self, workload: Einsum, architecture: Architecture, partial: Collection[str] = ()) -> None:
         """Raise unless every name is known and nothing contradicts itself, as far as it shows without factorisation.
+
+        Args:
+            partial: variables whose factors need not divide their bounds.
 
         Raises:
             SpecError: with the place where it was written, and the nearest name or what would be right.
         """
-        refuse_contradictions(self, workload, architecture)
+        refuse_contradictions(self, workload, architecture, partial)
 
 
 _NOTHING = LevelConstraints()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 from fiberloom.architecture.levels import Architecture
@@ -19,13 +19,17 @@ _PLACE = re.compile(r"(?:(?P<file>.*):|line )(?P<line>\d+)")
 _LARGEST = 10**10  # bounds above it are not factorised here: that would take noticeable time
 
 
-def refuse_contradictions(constraints: Constraints, workload: Einsum, architecture: Architecture) -> None:
+def refuse_contradictions(
+    constraints: Constraints, workload: Einsum, architecture: Architecture, partial: Collection[str] = ()
+) -> None:
     """Raise for the first name that is unknown and the first constraints that no mapping can meet.
+
+    Factors of the variables `partial` need not divide their bounds; whether they cover them is not checked here.
 
     Raises:
         SpecError: with the place from `Constraints.where`, and what would be right.
     """
-    check = _Check(constraints, workload, architecture)
+    check = _Check(constraints, workload, architecture, partial)
     for name, level in constraints.levels.items():
         if name not in check.levels:
             check.refuse(name, f"constraints for '{name}', which is not a storage level", nearest(name, check.levels))
@@ -43,8 +47,11 @@ def refuse_contradictions(constraints: Constraints, workload: Einsum, architectu
 
 
 class _Check:
-    def __init__(self, constraints: Constraints, workload: Einsum, architecture: Architecture) -> None:
+    def __init__(
+        self, constraints: Constraints, workload: Einsum, architecture: Architecture, partial: Collection[str]
+    ) -> None:
         self.constraints = constraints
+        self.partial = partial
         self.shape = workload.shape
         self.architecture = architecture
         self.tensors = [t.name for t in workload.tensors]
@@ -116,7 +123,7 @@ class _Check:
             self.refuse(f"{path}.at_least.{variable}", f"{variable} is at least {least}, but {what}", "lower it")
         factor = loops.factors.get(variable)
         if factor is None:
-            between = least > 1 and most < bound <= _LARGEST
+            between = least > 1 and most < bound <= _LARGEST and variable not in self.partial
             if between and not any(least <= divisor <= most for divisor in _divisors(bound)):
                 self.refuse(
                     f"{path}.at_least.{variable}",
@@ -124,7 +131,7 @@ class _Check:
                     "factors divide the bound",
                 )
             return
-        if bound % factor:
+        if bound % factor and variable not in self.partial:
             listed = ", ".join(str(d) for d in _divisors(bound)[:16]) if bound <= _LARGEST else "1, …"
             self.refuse(
                 f"{path}.factors.{variable}",
@@ -210,7 +217,7 @@ class _Check:
                 if variable in loops.factors:
                     fixed *= loops.factors[variable]
                     last = f"{path}.factors.{variable}"
-                    if bound % fixed:
+                    if bound % fixed and variable not in self.partial:
                         self.refuse(
                             last,
                             f"the factors of '{variable}' multiply to {fixed}, which does not divide its bound {bound}",
@@ -219,6 +226,8 @@ class _Check:
                 else:
                     least *= loops.at_least.get(variable, 1)
                     free |= kind == "temporal" or spread
+        if variable in self.partial:
+            return
         if not free and fixed != bound:
             self.refuse(
                 last,

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 TABLE_ROWS = 1 << 17
 """Largest number of factorisations that are kept as a table (a few MB) instead of being walked to one by one."""
-_BREACH = 1e6
+BREACH = 1e6
 """Cost of a limit broken in a projection: far beyond any distance, so that limits come first."""
 _CHUNK = 1 << 22
 """Elements of the largest temporary array of a projection (32 MB)."""
@@ -75,7 +75,10 @@ class Factorizations:
         bound: what the factors multiply to.
         count: exact number of factorisations; 0 when none is legal.
         choices: per slot, the factors that occur in at least one factorisation, ascending.
+        partial: whether factors may multiply to more than the bound (`fiberloom.mapping.coverings`).
     """
+
+    partial = False
 
     def __init__(self, bound: int, allowed: Sequence[Sequence[int]]) -> None:
         """`allowed`: per slot, its factors; those that do not divide the bound are ignored."""
@@ -159,6 +162,17 @@ class Factorizations:
             left = left // divisor
         return np.asarray(allowed & (left == 1))
 
+    def restricted(self, fixed: Sequence[int | None]) -> Factorizations:
+        """Those with given factors in some slots."""
+        return Factorizations(
+            self.bound,
+            [tuple(map(int, c)) if f is None else (f,) for c, f in zip(self.choices, fixed, strict=True)],
+        )
+
+    def covers(self, factors: Array) -> Array:
+        """Which rows of ``(n, slots)`` factors multiply to the bound."""
+        return np.asarray(factors.prod(axis=1) == self.bound)
+
     def unrank(self, ranks: Array) -> Array:
         """Factorisations ``(n, slots)`` of numbers from 0 to ``count − 1``."""
         if self.count <= TABLE_ROWS:
@@ -234,7 +248,7 @@ class Factorizations:
                 over = np.maximum(logs - np.log2(most[:, s, None]), 0) + np.maximum(
                     np.log2(least[:, s, None]) - logs, 0
                 )
-                cost += _BREACH * ((over > 0) + over)
+                cost += BREACH * ((over > 0) + over)
             cost += to_go[:, following]
             values.append(cost)
             to_go = np.full((n, states), np.inf)
@@ -253,6 +267,55 @@ class Factorizations:
                 state[rows] = following[option] + states  # marked as done for this slot
             state -= states
         return out
+
+    # Changing factors
+
+    def moved(self, rng: np.random.Generator, factors: Array, sources: Array, targets: Array) -> tuple[Array, Array]:
+        """Move a random prime of each row from one of the slots `sources` to one of `targets`.
+
+        Returns:
+            ``(n, slots)`` factors and ``(n,)`` whether they changed.
+        """
+        out = factors.copy()
+        n, S = out.shape
+        prime = self.primes[rng.integers(0, len(self.primes), n)][:, None]
+        slots = np.arange(S)
+        may_give = (out % prime == 0) & np.isin(slots, sources)
+        may_give &= self.is_choice(slots, np.where(may_give, out // prime, 1))
+        may_take = self.is_choice(slots, out * prime) & np.isin(slots, targets)
+        pair = may_give[:, :, None] & may_take[:, None, :] & ~np.eye(S, dtype=bool)
+        weight = np.where(pair, rng.random(pair.shape), 0.0).reshape(n, S * S)
+        best = weight.argmax(axis=1)
+        moved = weight[np.arange(n), best] > 0
+        some = np.flatnonzero(moved)
+        out[some, best[some] // S] //= prime[some, 0]
+        out[some, best[some] % S] *= prime[some, 0]
+        return out, moved
+
+    def capped(self, factors: Array, own: int, to: int, most: Array) -> tuple[Array, Array]:
+        """Lower slot `own` to the largest choice up to `most` per row whose rest slot `to` may take.
+
+        Returns:
+            ``(n, slots)`` factors and ``(n,)`` whether there is such a choice; the other rows stay as they are.
+        """
+        out, options = factors.copy(), self.choices[own][::-1]
+        rest, remainder = np.divmod(out[:, own, None], options)
+        fits = (remainder == 0) & (options <= most[:, None])
+        fits &= self.is_choice(to, out[:, to, None] * np.where(remainder == 0, rest, 1))
+        best = fits.argmax(axis=1)
+        done = fits[np.arange(len(out)), best]
+        out[done, to] *= rest[done, best[done]]
+        out[done, own] = options[best[done]]
+        return out, done
+
+    def grown(self, factors: Array, own: int, source: int, step: int) -> tuple[Array, Array]:
+        """Move the factor `step` from slot `source` to slot `own`. Returns rows, and which of them are legal."""
+        out = factors.copy()
+        fits = (out[:, source] % step == 0) & self.is_choice(own, out[:, own] * step)
+        fits &= self.is_choice(source, np.where(fits, out[:, source] // step, 1))
+        out[fits, source] //= step
+        out[fits, own] *= step
+        return out, fits
 
 
 def permutation_rank(permutations: Array) -> Array:

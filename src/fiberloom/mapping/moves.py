@@ -6,6 +6,7 @@ legal; fan-outs may be exceeded afterwards (`MapSpace.repair`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,10 @@ REDRAW = 0.1
 def mutate(space: MapSpace, packed: PackedMappings, rng: np.random.Generator, axis: str | None) -> PackedMappings:
     """One mutation per mapping.
 
-    * ``tile`` moves a prime factor of a random variable from one of its loops to another (or redraws the factorisation);
+    * ``tile`` moves a prime factor of a random variable from one of its loops to another (or redraws the factorisation); where
+      tiles may be partial, it lowers one factor and lets another loop take over;
     * ``order`` gives a random level another loop order;
-    * ``parallel`` moves a prime factor between a spatial and a temporal loop, or a spatial loop to the other axis;
+    * ``parallel`` does so between a spatial and a temporal loop, or a spatial loop to the other axis;
     * ``bypass`` flips a free keep.
 
     Args:
@@ -59,31 +61,18 @@ def _mutate_tile(space: MapSpace, packed: PackedMappings, rng: np.random.Generat
         some = rows[drawn == i]
         if len(some):
             slots = np.arange(len(space.slots))
-            _move_prime(space, packed, rng, some, d, slots, slots, REDRAW)
+            _move_part(space, packed, rng, some, d, slots, slots, REDRAW)
 
 
-def _move_prime(
+def _move_part(
     space: MapSpace, packed: PackedMappings, rng: np.random.Generator, rows: Array, d: int, sources: Array, targets: Array,
     redraw: float,
 ) -> None:  # fmt: skip
-    """Move a random prime of variable `d` from one of `sources` to one of `targets` (slots); redraw where none can move."""
+    """Move part of a factor of variable `d` from one of `sources` to one of `targets` (slots); redraw where none can move."""
     found = space.factorizations[d]
-    factors = space.factors(packed, d, rows)
-    n, S = factors.shape
-    prime = found.primes[rng.integers(0, len(found.primes), n)][:, None]
-    slots = np.arange(S)
-    may_give = (factors % prime == 0) & np.isin(slots, sources)
-    may_give &= found.is_choice(slots, np.where(may_give, factors // prime, 1))
-    may_take = found.is_choice(slots, factors * prime) & np.isin(slots, targets)
-    pair = may_give[:, :, None] & may_take[:, None, :] & ~np.eye(S, dtype=bool)
-    weight = np.where(pair, rng.random(pair.shape), 0.0).reshape(n, S * S)
-    best = weight.argmax(axis=1)
-    moved = weight[np.arange(n), best] > 0
-    moved &= rng.random(n) >= redraw
-    some = np.flatnonzero(moved)
-    factors[some, best[some] // S] //= prime[some, 0]
-    factors[some, best[some] % S] *= prime[some, 0]
-    factors[~moved] = found.sample(rng, int((~moved).sum()))
+    factors, moved = found.moved(rng, space.factors(packed, d, rows), sources, targets)
+    redrawn = ~moved | (rng.random(len(rows)) < redraw)
+    factors[redrawn] = found.sample(rng, int(redrawn.sum()))
     space.set_factors(packed, d, factors, rows)
 
 
@@ -123,8 +112,8 @@ def _mutate_parallel(space: MapSpace, packed: PackedMappings, rng: np.random.Gen
                 packed.on_x[fresh, level] ^= 1 << d
             may_shrink = packed.spatial[some, level, d] > int(space.factorizations[d].choices[s][0])
             inward |= ~may_shrink
-            _move_prime(space, packed, rng, some[inward], d, temporal, own, 0.0)
-            _move_prime(space, packed, rng, some[~inward], d, own, temporal, 0.0)
+            _move_part(space, packed, rng, some[inward], d, temporal, own, 0.0)
+            _move_part(space, packed, rng, some[~inward], d, own, temporal, 0.0)
 
 
 def _mutate_bypass(space: MapSpace, packed: PackedMappings, rng: np.random.Generator, rows: Array) -> None:
@@ -179,7 +168,8 @@ def _take_factors(
 ) -> None:
     temporal = np.broadcast_to(taken[:, None, :], b.temporal[rows].shape)
     if spatial_only:
-        matches = child.temporal[rows].prod(axis=1) * b.spatial[rows].prod(axis=1) == space.bounds
+        mixed = replace(child.take(rows), spatial=b.spatial[rows])
+        matches = np.stack([f.covers(space.factors(mixed, d)) for d, f in enumerate(space.factorizations)], axis=1)
         temporal = temporal & ~matches[:, None, :]
     child.temporal[rows] = np.where(temporal, b.temporal[rows], child.temporal[rows])
     child.spatial[rows] = np.where(taken[:, None, :], b.spatial[rows], child.spatial[rows])

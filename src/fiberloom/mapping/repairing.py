@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,9 +92,12 @@ def _factor_checks(space: MapSpace, packed: PackedMappings, d: int) -> Iterator[
             yield packed.spatial[:, level, d] > 1, _said("factor", name, variable, no_fanout)
 
     def product_problem(i: int) -> str:
-        return f"the factors of {variable} multiply to {factors[i].prod()}, but its bound is {bound}"
+        whole = math.prod(int(f) for f in factors[i])
+        empty = found.partial and whole >= bound
+        problem = f"the factors of {variable} multiply to {whole}, but its bound is {bound}"
+        return problem + (": its outermost loop has iterations without work" if empty else "")
 
-    yield factors.prod(axis=1) != bound, _said("product", None, variable, product_problem)
+    yield ~found.covers(factors), _said("product", None, variable, product_problem)
 
 
 def _order_and_axis_checks(space: MapSpace, packed: PackedMappings, level: int) -> Iterator[_Check]:
@@ -267,17 +271,12 @@ def _cap(space: MapSpace, packed: PackedMappings, level: int, d: int, rows: Arra
     own = space.slots.index((level, True))
     temporal = [s for s, (_, spatial) in enumerate(space.slots) if not spatial]
     same = space.slots.index((level, False))
-    options = found.choices[own][::-1]
     done = np.zeros(len(rows), bool)
     for to in (same, *(s for s in reversed(temporal) if s != same)):
-        rest, remainder = np.divmod(factors[:, own, None], options)
-        fits = (remainder == 0) & (options <= most[:, None]) & ~done[:, None]
-        fits &= found.is_choice(to, factors[:, to, None] * np.where(remainder == 0, rest, 1))
-        best = fits.argmax(axis=1)
-        some = np.flatnonzero(fits[np.arange(len(rows)), best])
-        factors[some, to] *= rest[some, best[some]]
-        factors[some, own] = options[best[some]]
-        done[some] = True
+        some = np.flatnonzero(~done)
+        capped, fits = found.capped(factors[some], own, to, most[some])
+        factors[some[fits]] = capped[fits]
+        done[some[fits]] = True
     left = np.flatnonzero(~done)
     if len(left):
         wanted = np.log2(factors[left])
@@ -382,12 +381,10 @@ def _grow_once(space: MapSpace, packed: PackedMappings, level: int, own: int, ro
                 fits = (
                     ~grown & (along <= space.lanes[level, axis]) & (occupied.prod(axis=1) * step <= space.most[level])
                 )
-                fits &= found.is_choice(own, factors[:, own] * step)
                 for source in (same, *others):
-                    take = fits & ~grown & (factors[:, source] % step == 0)
-                    take &= found.is_choice(source, np.where(take, factors[:, source] // step, 1))
-                    factors[take, source] //= step
-                    factors[take, own] *= step
+                    larger, legal = found.grown(factors, own, source, int(step))
+                    take = fits & ~grown & legal
+                    factors[take] = larger[take]
                     at = rows[take]
                     packed.on_x[at, level] = (
                         packed.on_x[at, level] | bit if axis == 0 else packed.on_x[at, level] & ~bit

@@ -3,7 +3,8 @@
 A point chooses, independently of each other,
 
 * ``tile``: for every iteration variable, one ordered factorisation of its bound over the temporal loops of the levels and the
-  spatial loops of the fan-outs (`fiberloom.mapping.factorizations`),
+  spatial loops of the fan-outs (`fiberloom.mapping.factorizations`), or factors that cover it
+  (`fiberloom.mapping.coverings`),
 * ``order``: for every level, one class of loop orders (`fiberloom.mapping.orders`),
 * ``parallel``: for every spatial loop that may run along both axes of its fan-out, X or Y,
 * ``bypass``: for every keep that is free, whether the level keeps the tensor.
@@ -30,6 +31,7 @@ from fiberloom.mapping.constraints import Constraints
 from fiberloom.mapping.factorizations import Array, Factorizations, uniform_below
 from fiberloom.mapping.orders import LevelOrders
 from fiberloom.mapping.packed import ROWS, PackedMappings
+from fiberloom.mapping.partial_tiles import perfect_variables
 from fiberloom.mapping.views import level_orders
 from fiberloom.workload.einsum import Einsum
 
@@ -68,12 +70,27 @@ class MapSpace:
         may_x, may_y: ``(L,)`` bit sets of the variables that may run along X, along Y.
         layout: slice of every axis in a row of `vector`.
         digits: digits of a point's number, the least significant first.
+        remainders: whether factors may multiply to more than the bounds, with partial last tiles.
+        perfect_variables: variables whose factors multiply to their bounds all the same, with the reason why the model takes no
+            partial tiles of them; empty without `remainders`.
     """
 
     AXES = AXES
 
-    def __init__(self, workload: Einsum, architecture: Architecture, constraints: Constraints | None = None) -> None:
+    def __init__(
+        self,
+        workload: Einsum,
+        architecture: Architecture,
+        constraints: Constraints | None = None,
+        *,
+        remainders: bool = False,
+    ) -> None:
         """
+        Args:
+            remainders: take factors that do not divide the bounds too (`fiberloom.mapping.coverings`), of all variables but
+                `perfect_variables`. Then a ``tile`` is a row of factors that cover the bound, with no iteration of the
+                outermost loop empty.
+
         Raises:
             SpecError: for constraints that contradict each other or leave no mapping; it names them.
         """
@@ -83,7 +100,10 @@ class MapSpace:
         self.tensors = tuple(t.name for t in workload.tensors)
         self.level_names = tuple(level.name for level in reversed(architecture.levels))
         self.bounds: Array = np.array(list(workload.shape.values()), np.int64)
-        left = allowed(workload, architecture, constraints)
+        self.remainders = remainders
+        self.perfect_variables = perfect_variables(workload, architecture, constraints) if remainders else {}
+        partial = [v for v in self.variables if remainders and v not in self.perfect_variables]
+        left = allowed(workload, architecture, constraints, partial)
         self.fan, self.lanes, self.most, self.least = left.fan, left.lanes, left.most, left.least
         self.may_x, self.may_y = left.may_x, left.may_y
         self.fixed_keep, self.free_keep = left.fixed_keep, left.free_keep
@@ -370,13 +390,11 @@ class MapSpace:
         if axis in ("tile", "parallel"):
             held = self.slot_spatial if axis == "parallel" else ~self.slot_spatial
             frozen.factorizations = tuple(
-                Factorizations(
-                    found.bound,
-                    [(int(f),) if fix else tuple(map(int, c)) for f, fix, c in zip(
-                        self.factors(mapping, d)[0], held, found.choices, strict=True)],
+                found.restricted(
+                    [int(f) if fix else None for f, fix in zip(self.factors(mapping, d)[0], held, strict=True)]
                 )
                 for d, found in enumerate(self.factorizations)
-            )  # fmt: skip
+            )
         if axis == "parallel":
             everything = (1 << len(self.variables)) - 1
             frozen.may_x = self.may_x & (mapping.on_x[0] | everything & ~(self.may_x & self.may_y))

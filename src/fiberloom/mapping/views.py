@@ -37,6 +37,9 @@ def _view(workload: Einsum, architecture: Architecture, allowed: Allowed, level:
     tensor = workload.tensors[t]
     may_keep = allowed.fixed_keep[:, t] | allowed.free_keep[:, t]
     relevant, lone = _indexing(workload, tensor)
+    # In its last tile a partial variable may have one iteration: it moves the tensor in some steps only, and what stands
+    # outside it is seen too.
+    lone &= ~sum(1 << d for d, found in enumerate(allowed.factorizations) if found.partial)
     # Levels that may read this one's loops as part of the tile that they hold: no level from here to there surely keeps it.
     reading = []
     for at in range(level, len(levels)):
