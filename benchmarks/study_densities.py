@@ -186,7 +186,7 @@ def _report(found: Sequence[LayerStudy], arguments: argparse.Namespace) -> str:
     return "".join(
         [
             "# One mapping for a range of densities\n\n",
-            f"`python benchmarks/study_densities.py {' '.join(_options())}`: {arguments.searcher}, "
+            f"`{' '.join(['python', 'benchmarks/study_densities.py', *_options()])}`: {arguments.searcher}, "
             f"{arguments.evaluations:,} mappings per search, {arguments.seeds} seeds, objective {arguments.objective}; weights "
             f"{WEIGHTS:.0%} dense, the sparse accelerator of `study_problems.py`. Ranges are made from the densities {_list(TRAINED)} "
             f"of the activations and judged at {_list(TESTED)}.\n\n",

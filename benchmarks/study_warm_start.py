@@ -148,14 +148,14 @@ def _report(runs: dict[str, list[LayerRun]], optima: dict[str, float], arguments
     most = arguments.generations
     parts = [
         "# What warm start saves\n\n",
-        f"`python benchmarks/study_warm_start.py {' '.join(_options())}`: {arguments.searcher}, {most} generations of "
+        f"`{' '.join(['python', 'benchmarks/study_warm_start.py', *_options()])}`: {arguments.searcher}, {most} generations of "
         f"{arguments.generation} mappings, {arguments.seeds} seeds, batch {arguments.batch}, objective {arguments.objective}, "
         "the accelerator of Mind Mappings (`study_problems.py`). Distinct layers, in order.\n\n",
         f"Generations to {SHARE:.1%} of the gain of the cold run of the same seed. *Of the gain* is measured in the objective, as the "
         "study does it; *of its logarithm* asks for more, because a cold first generation is often ten times worse than the "
         "last. Medians over seeds per layer; then median (quartiles) over layers. The saving is the geometric mean over layers "
         f"of cold over warm; a run that never got there counts {most + 1}. The first layer of a network has nothing to begin from and "
-        "is left out.\n\n",
+        "is left out. Part of a saving is that searches of earlier layers were spent on what a warm search inherits.\n\n",
     ]
     header = ("network", "beginning", "generations", "saving", "generations, of the logarithm", "saving", "layers that lose",
               "best over cold best")  # fmt: skip
