@@ -111,7 +111,7 @@ def peer_links(p, t, w, level):
     children = w.fanout[level]
     for d in range(p.variables):
         w.running[d] = w.extent[level, d]
-    for i in range(w.active_count):
+    for i in range(w.active_start[level], w.active_count):
         if w.active_level[i] == level and w.active_axis[i] != 0:
             d, b = w.active_variable[i], w.active_bound[i]
             w.offset_bound[count] = b

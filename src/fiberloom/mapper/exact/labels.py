@@ -18,6 +18,7 @@ from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
 from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
 from fiberloom.model.leaders import exact_leader_boxes, follower_level
 from fiberloom.model.occupancy import combine
+from fiberloom.model.peer import peer_links
 from fiberloom.model.records import MAX_TENSORS
 
 DEMANDS: Final = 8
@@ -264,7 +265,8 @@ def walk(p, g, w, pool, index, depth, orders, shapes):
         else:
             w.active_start[level] = n
             lanes = 1
-            for d in range(D):
+            for i in range(D):
+                d = g.spread_order[level, i]
                 f = g.spread[level, pool[at].choice, d]
                 if f > 1:
                     w.active_variable[n] = d
@@ -273,6 +275,7 @@ def walk(p, g, w, pool, index, depth, orders, shapes):
                     w.active_axis[n] = 1
                     n += 1
                     lanes *= f
+            for d in range(D):
                 w.running[d] = g.extents[before, d]
                 w.spatial_extent[level, d] = w.running[d]
             w.fanout[level] = lanes
@@ -380,7 +383,7 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
 
 @kernel
 def _crossing_words(p, g, m, w, level, t):
-    """Dense words that one parent reads and is updated with, and that one child is filled with."""
+    """Dense words that one parent reads and is updated with, that one child is filled with, and passes on to neighbours."""
     row = level
     k = g.parent[row, t]
     words = sent_to_child(p, t, w, level)
@@ -395,6 +398,12 @@ def _crossing_words(p, g, m, w, level, t):
         else:
             groups *= distinct_offsets(p, t, w, at, at)
     read = words * groups
+    passed = 0.0
+    if level > 0 and g.linked[level, t] and w.fanout[level] > 1 and m.keep[level - 1, t]:
+        own = float(distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
+        saved, linked = peer_links(p, t, w, level)
+        read *= (words * own - saved) / (words * own)
+        passed = linked / w.fanout[level]
     updated = 0.0
     filled = float(words) if row > 0 else 0.0
     if t == p.output:
@@ -402,7 +411,7 @@ def _crossing_words(p, g, m, w, level, t):
         read -= min(read, float(distinct_elements(p, t, w, k)))
         if row > 0:
             filled -= min(filled, float(distinct_elements(p, t, w, row - 1)))
-    return read, updated, filled
+    return read, updated, filled, passed
 
 
 @kernel
@@ -415,7 +424,7 @@ def _copies(p, level, instances):
 def cross(p, g, m, w, level, t, label):
     """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
     k, c = g.parent[level, t], level - 1
-    read, updated, filled = _crossing_words(p, g, m, w, level, t)
+    read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
     energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
     energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.block_of[k, t]
     slot = g.demand[k]
@@ -423,10 +432,12 @@ def cross(p, g, m, w, level, t, label):
         label.reads[slot] += read
         label.writes[slot] += updated
     if level > 0:
-        energy += filled * p.energy[c, FILL, ACTUAL] * _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
+        copies = _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
+        energy += (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL]) * copies
         slot = g.demand[c]
         if slot >= 0:
             label.writes[slot] += filled
+            label.reads[slot] += passed
     return energy
 
 
@@ -444,7 +455,7 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     """As `cross`, with formats, gating and skipping; `scratch.state` goes on to what is found at this boundary."""
     T = p.tensors
     k, c = g.parent[level, t], level - 1
-    read, updated, filled = _crossing_words(p, g, m, w, level, t)
+    read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
     state, shapes = scratch.state, scratch.shapes
     outside = state[t]
     surviving = outside
@@ -498,7 +509,7 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
             updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
         )
         if g.parent[k + 1, t] >= 0:
-            _, _, into = _crossing_words(p, g, m, w, k + 1, t)
+            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
             pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
         label.pending[t] += pending
     if level == 0 or not p.has_metadata[c, t]:
@@ -509,10 +520,11 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
         children = float(w.used_instances[level])
         share_inside = _arriving(p, g, c, t, shapes)
         vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.block_of[c, t]
-        energy += filled * vectors * surviving * p.energy[c, FILL, ACTUAL]
+        energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
         slot = g.demand[c]
         if slot >= 0:
             label.writes[slot] += filled * share_inside * surviving
+            label.reads[slot] += passed * share_inside * surviving
         if p.is_compressed[k, t] and not p.is_compressed[c, t]:
             energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
             if t == p.output:
@@ -697,9 +709,19 @@ def expand_spatial(
             if promise == np.inf or not within_beam(t, promise):
                 continue
             position = BASE
-            for d in range(D - 1, -1, -1):
-                if g.spread[level, v, d] > 1:
-                    position = prepend(w, position, d, g.spread[level, v, d], level, 1)
+            x = y = 1
+            for i in range(D - 1, -1, -1):
+                d = g.spread_order[level, i]
+                f = g.spread[level, v, d]
+                if f > 1:
+                    along_x = (g.on_x[level, v] >> d) & 1
+                    position = prepend(w, position, d, f, level, 1 if along_x else 2)
+                    if along_x:
+                        x *= f
+                    else:
+                        y *= f
+            w.fanout_xy[level, 0] = x
+            w.fanout_xy[level, 1] = y
             w.active_start[level] = position
             w.fanout[level] = g.lanes[level, v]
             w.used_instances[level] = lanes

@@ -123,6 +123,7 @@ class ExactSearch:
         self.mappings = np.zeros(1, MAPPING)
         L, T = space.multicast.shape
         self.mappings["multicast"][0, :L, :T] = space.multicast
+        self.mappings["peer_links"][0, :L, :T] = space.peer_links
 
     def run(self) -> Optimum:
         """Search.

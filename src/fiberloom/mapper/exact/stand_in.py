@@ -19,6 +19,7 @@ from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.sparsity import is_sparse
+from fiberloom.mapper.exact.terrain import passes_on
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
@@ -41,7 +42,21 @@ def needs_stand_in(problem: Problem, space: MapSpace) -> bool:
     p = problem.arrays[0]
     several = bool((p["saf_options"][: int(p["entries"])] > 1).any())
     odd = bool(p["spatial_entries"]) or bool(p["position_entries"])
-    return not p["exact"] or odd or several or bool(space.peer_links.any())
+    return not p["exact"] or odd or several or _links_matter(problem, space)
+
+
+def _links_matter(problem: Problem, space: MapSpace) -> bool:
+    """Whether words that children pass on meet features whose effect is only known further in."""
+    p = problem.arrays[0]
+    followers = {
+        int(p["option_follower"][o])
+        for s in range(int(p["entries"]))
+        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s]))
+    }
+    return any(
+        t in followers or t == int(p["output"]) or bool(p["has_metadata"][level - 1, t])
+        for level, t in np.argwhere(passes_on(problem, space))
+    )
 
 
 def stand_in(problem: Problem) -> Problem:

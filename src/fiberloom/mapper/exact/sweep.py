@@ -32,6 +32,9 @@ class Terrain(NamedTuple):
     spread: Any  # (L, n, D) spatial factors
     spread_count: Any  # (L,)
     lanes: Any  # (L, n)
+    on_x: Any  # (L, n) bit sets of the variables along X
+    spread_order: Any  # (L, D) order of spatial loops, innermost first
+    linked: Any  # (L, T) whether children of the level pass the tensor's tiles on to each other
     threshold: Any  # (L + 1, J) least lanes at and inside the level; row L is unused
     ceiling: Any  # (L + 1, J) most lanes that a completion counted under the threshold has
     kind_of: Any  # (D,) kind of a loop over each variable

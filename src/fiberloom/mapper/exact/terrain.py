@@ -41,6 +41,18 @@ def _blockwise(p: Any, keep: Array) -> Array:
     return out
 
 
+def passes_on(problem: Problem, space: MapSpace) -> Array:
+    """Where children may pass tiles on that reappear at a neighbour, ``(L, T)``: below a fan-out, of tensors with windows."""
+    p = problem.arrays[0]
+    L, T = space.peer_links.shape
+    may_keep = space.fixed_keep | space.free_keep
+    out = np.zeros((L, T), bool)
+    for level in range(1, L):
+        wide = space.fan[level].prod() > 1
+        out[level] = space.peer_links[level] & may_keep[level - 1] & wide & ~p["is_simple"][:T].astype(bool)
+    return out
+
+
 @dataclass(frozen=True)
 class Ground:
     """What all choices of keeps share.
@@ -174,7 +186,8 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     if limited > 3 * DEMANDS or 2 * D > BASE:
         raise UnsupportedError("more levels with a bandwidth, or more variables, than the exact mapper takes")
     below, below_count = temporal_steps(points, space.temporal_choices)
-    ways = tuple(spreads(space, level, every_axis=bool(p["spatial_entries"])) for level in range(L))
+    linked = passes_on(problem, space)
+    ways = tuple(spreads(space, level, every_axis=bool(linked[level].any())) for level in range(L))
     relevant = p["is_relevant"][:T, :D].astype(bool)
     lone = p["is_lone"][:T, :D].astype(bool)
     simple = p["is_simple"][:T].astype(bool)
@@ -305,9 +318,11 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     most = max(len(s.factors) for s in base.spreads)
     spread = np.ones((L, most, D), np.int64)
     lanes = np.ones((L, most), np.int64)
+    on_x = np.zeros((L, most), np.int64)
     for level, ways in enumerate(base.spreads):
         spread[level, : len(ways.factors)] = ways.factors
         lanes[level, : len(ways.factors)] = ways.lanes
+        on_x[level, : len(ways.factors)] = ways.on_x
     digit = np.zeros((D, int(space.bounds.max()) + 1), np.int32)
     for d in range(D):
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
@@ -332,6 +347,9 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         spread=spread,
         spread_count=np.array([len(s.factors) for s in base.spreads], np.int64),
         lanes=lanes,
+        on_x=on_x,
+        spread_order=np.asarray(space.spatial_orders, np.int64),
+        linked=passes_on(base.problem, space).astype(np.uint8),
         threshold=base.threshold,
         ceiling=base.ceiling,
         kind_of=base.kind_of,
