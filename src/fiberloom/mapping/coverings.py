@@ -161,14 +161,17 @@ class Coverings(Factorizations):
         to_go[:, 0] = 0.0
         values: list[Array] = [np.zeros(0)] * slots
         for s in reversed(self._nest):
-            factor = self._best_of(s, slice(None), targets[:, s, None], most[:, s, None], least[:, s, None])
-            logs = np.log2(factor)
-            cost = np.abs(logs - targets[:, s, None])
-            if limited:
-                over = np.maximum(logs - np.log2(most[:, s, None]), 0) + np.maximum(
-                    np.log2(least[:, s, None]) - logs, 0
-                )
-                cost += BREACH * ((over > 0) + over)
+            # the logarithm of `_nearest_in` of every option: cutting off commutes with it
+            first, last = np.log2(self._factor[s]), np.log2(self._last[s])
+            logs = np.log2(_rounded(targets[:, s, None]))
+            if not limited:
+                cost = np.abs(np.minimum(np.maximum(logs, first), last) - targets[:, s, None])
+            else:
+                log_most, log_least = np.log2(most[:, s, None]), np.log2(least[:, s, None])
+                low = np.clip(log_least, first, last)
+                logs = np.minimum(np.maximum(logs, low), np.maximum(np.clip(log_most, first, last), low))
+                over = np.maximum(logs - log_most, 0) + np.maximum(log_least - logs, 0)
+                cost = np.abs(logs - targets[:, s, None]) + BREACH * ((over > 0) + over)
             cost += to_go[:, self._next[s]]
             values[s] = cost
             to_go = np.full((n, len(self.divisors)), np.inf)
@@ -183,18 +186,15 @@ class Coverings(Factorizations):
                 rows = np.flatnonzero(state == r)
                 here = slice(self._start[s][r], self._start[s][r + 1])
                 option[rows] = here.start + values[s][rows, here].argmin(axis=1)
-            out[:, s] = self._best_of(s, option, targets[:, s], most[:, s], least[:, s])
+            out[:, s] = self._nearest_in(s, option, targets[:, s], most[:, s], least[:, s])
             state = self._next[s][option]
         return out
 
-    def _best_of(self, s: int, option: Array | slice, target: Array, most: Array, least: Array) -> Array:
+    def _nearest_in(self, s: int, option: Array, target: Array, most: Array, least: Array) -> Array:
         """Of each option's range, the factor nearest to 2^target within limits, else that which breaks them least."""
         first, last = self._factor[s][option], self._last[s][option]
         low = np.clip(least, first, last)
-        high = np.maximum(np.clip(most, first, last), low)
-        below = np.exp2(np.clip(target, 0.0, 62.0)).astype(np.int64)
-        nearer_above = target - np.log2(np.maximum(below, 1)) > np.log2(below + 1.0) - target
-        return np.asarray(np.clip(below + nearer_above, low, high))
+        return np.asarray(np.clip(_rounded(target), low, np.maximum(np.clip(most, first, last), low)))
 
     # Changing factors
 
@@ -251,6 +251,12 @@ class Coverings(Factorizations):
         new[:, own] *= step
         new = self._refilled(np.where(new > self.bound, 1, new), np.full(len(new), source))
         return new, (new[:, own] == factors[:, own] * step) & self.legal(new)
+
+
+def _rounded(logs: Array) -> Array:
+    """Of the two integers around each 2^log, from 1, the one that is nearer in logarithms."""
+    below = np.maximum(np.exp2(np.clip(logs, 0.0, 32.0)).astype(np.int64), 1)
+    return np.asarray(below + (logs - np.log2(below) > np.log2(below + 1.0) - logs))
 
 
 @lru_cache(maxsize=64)

@@ -37,7 +37,7 @@ def _refused(workload: Einsum, architecture: Architecture, variable: str) -> str
             continue
         if len(rank) > 1:
             return f"it is summed with other variables in the index of '{tensor.name}'"
-        if (reason := _filtered(architecture, tensor.name)):
+        if reason := _filtered(architecture, tensor.name):
             return f"it indexes '{tensor.name}', which {reason}"
     return None
 
