@@ -15,8 +15,8 @@ from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.saving import refuse_unwritable, save_for_timeloop, save_specification
 from fiberloom.cli.search_progress import shown, stopped_empty_handed
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, Target, read_target
-from fiberloom.errors import MappingError, SpecError
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, Target, read_target
+from fiberloom.errors import MappingError, SpecError, UnsupportedError
 
 if TYPE_CHECKING:
     from fiberloom.mapper.certificate import Certificate
@@ -69,6 +69,7 @@ def map_files(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of a sampling mapper's random choices.")] = 0,
     front: Annotated[bool, typer.Option("--front", help="All Pareto-optimal mappings in energy and cycles.")] = False,
     constraints: ConstraintsFile = None,
+    remainders: RemaindersChoice = False,
     rules: Rules = "fiberloom",
     store: Annotated[
         Path | None, typer.Option("--store", metavar="FILE", help="Append every trial to this file.")
@@ -94,12 +95,24 @@ def map_files(
 ) -> None:
     """Find the best mapping of a workload on an architecture, and say how far from the optimum it can be."""
     _refuse_contradictions(mapper, evaluations, front=front, store=store, resume=resume, hyper=hyper)
+    if remainders and mapper == EXACT:
+        raise UnsupportedError(
+            "--remainders with the exact mapper, which takes factors that divide the bounds",
+            hint="name a sampling mapper, such as --mapper genetic, or leave --remainders out",
+        )
     for name, budget in (("--time", time), ("--evaluations", evaluations), ("--memory", memory)):
         if budget is not None and not 0 < budget < float("inf"):
             raise SpecError(f"{name} is {budget:g}", hint="a budget is a positive number")
     for path in (output, timeloop, store):
         refuse_unwritable(path)
-    target = read_target(files, architecture=arch, objective=objective, constraints=constraints, rules=rules)
+    target = read_target(
+        files,
+        architecture=arch,
+        objective=objective,
+        constraints=constraints,
+        rules=rules,
+        remainders=remainders,
+    )
     parameters = _hyper_parameters(hyper or [])
     with stopped_empty_handed("a valid mapping was found"):
         if mapper == EXACT:

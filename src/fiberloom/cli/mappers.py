@@ -18,7 +18,7 @@ from fiberloom.cli.map import EXACT, MapperFiles
 from fiberloom.cli.output import console, print_all, print_json
 from fiberloom.cli.saving import make_folder, save
 from fiberloom.cli.search_progress import stopped_empty_handed
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, read_target
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target
 from fiberloom.errors import SpecError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def compare_mappers(
         float, typer.Option("--exact-time", metavar="S", help="For the exact mapper to prove the optimum; 0: none.")
     ] = 60.0,
     constraints: ConstraintsFile = None,
+    remainders: RemaindersChoice = False,
     rules: Rules = "fiberloom",
     output: Annotated[
         Path | None,
@@ -96,7 +97,14 @@ def compare_mappers(
     wanted = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
     wanted = None if wanted is None else [name for name in wanted if name != EXACT]  # the yardstick in any case
     chosen_mappers(wanted)
-    target = read_target(files, architecture=arch, objective=objective, constraints=constraints, rules=rules)
+    target = read_target(
+        files,
+        architecture=arch,
+        objective=objective,
+        constraints=constraints,
+        rules=rules,
+        remainders=remainders,
+    )
     if output is not None:
         make_folder(output)
     with stopped_empty_handed("the first mapper had finished"):
@@ -130,7 +138,7 @@ def _optimum(search: SearchProblem, seconds: float) -> Yardstick | None:
     from fiberloom.mapper.comparison import yardstick
     from fiberloom.mapper.emptiness import why_nothing_is_valid
 
-    if not seconds:
+    if not seconds or search.space.remainders:
         return None
     try:
         with shown(EXACT, search.objective) as progress:

@@ -12,7 +12,7 @@ from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.map import EXACT, MapperFiles
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.search_progress import shown
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, read_target
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target
 from fiberloom.errors import MappingError, SpecError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def mapspace(
     arch: ArchitectureChoice = None,
     objective: ObjectiveChoice = None,
     constraints: ConstraintsFile = None,
+    remainders: RemaindersChoice = False,
     rules: Rules = "fiberloom",
     samples: Annotated[
         int, typer.Option("--samples", min=1, max=10_000_000, help="Mappings drawn, and at most tried per axis.")
@@ -45,7 +46,14 @@ def mapspace(
     """Describe a map space: exact size, shares of canonical and valid mappings, what constraints fix, what axes decide."""
     if not 0 < time < math.inf:
         raise SpecError(f"--time is {time:g}", hint="a budget is a positive number")
-    target = read_target(files, architecture=arch, objective=objective, constraints=constraints, rules=rules)
+    target = read_target(
+        files,
+        architecture=arch,
+        objective=objective,
+        constraints=constraints,
+        rules=rules,
+        remainders=remainders,
+    )
 
     import numpy as np
 
@@ -90,13 +98,14 @@ def _best(search: SearchProblem, seconds: float, seed: int) -> tuple[PackedMappi
     from fiberloom.mapper.search import make
     from fiberloom.model.packing import pack
 
-    try:
-        with shown(EXACT, search.objective) as progress:
-            found = find_optimum(search.problem, search.space, search.objective, seconds=seconds, progress=progress)
-        value = float(search.objective.value(found.energy_pj[0], found.cycles[0]))
-        return search.space.canonical(pack(search.problem, found.mappings[:1])), EXACT, value
-    except (UnsupportedError, MappingError):
-        pass
+    if not search.space.remainders:  # the exact mapper takes none
+        try:
+            with shown(EXACT, search.objective) as progress:
+                found = find_optimum(search.problem, search.space, search.objective, seconds=seconds, progress=progress)
+            value = float(search.objective.value(found.energy_pj[0], found.cycles[0]))
+            return search.space.canonical(pack(search.problem, found.mappings[:1])), EXACT, value
+        except (UnsupportedError, MappingError):
+            pass
     with shown("random", search.objective) as news:
         result = run(
             make("random", search, seed), search, evaluations=FALLBACK_EVALUATIONS, seconds=seconds, progress=news

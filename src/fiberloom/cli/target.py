@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fiberloom.cli.files import placed, read_files
-from fiberloom.errors import SpecError
+from fiberloom.errors import SpecError, UnsupportedError
 
 if TYPE_CHECKING:
     from fiberloom.input.field import Field
@@ -32,6 +32,9 @@ ConstraintsFile = Annotated[
         metavar="FILE",
         help="Constraints of the map space, instead of the files' own (Timeloop's: beside them).",
     ),
+]
+RemaindersChoice = Annotated[
+    bool, typer.Option("--remainders", help="Factors that do not divide the bounds too: last tiles may be partial.")
 ]
 
 
@@ -57,6 +60,7 @@ def read_target(
     objective: str | None,
     constraints: Path | None,
     rules: str,
+    remainders: bool = False,
 ) -> Target:
     """The search that `files` and the options of a command describe.
 
@@ -65,14 +69,18 @@ def read_target(
         objective: its name; None: the files' own, or the energy–delay product.
         constraints: a file of constraints.
         rules: name of a rule set.
+        remainders: search factors that do not divide the bounds too.
 
     Raises:
+        UnsupportedError: for remainders under the rules of a reference build.
         SpecError: for anything that can't be read, is missing, contradicts itself or leaves no mapping.
     """
     from fiberloom.mapper.objective import parse_objective
     from fiberloom.model.rules import rules as rule_set
 
-    rule_set(rules)  # wrong names are refused before the files are read
+    exact = rule_set(rules).exact  # wrong names are refused before the files are read
+    if remainders and not exact:
+        raise UnsupportedError(f"--remainders under the rules '{rules}'", hint="leave --rules or --remainders out")
     wanted = parse_objective(objective) if objective is not None else None
     native = constraints is not None and _is_native(constraints)
     given = [*files, constraints] if constraints is not None and not native else files
@@ -91,9 +99,11 @@ def read_target(
     from fiberloom.model.lower import lower
 
     with placed(given):
-        specification.constraints.check(workload, hardware)
+        if not remainders:  # else the map space checks them: factors need not divide bounds
+            specification.constraints.check(workload, hardware)
         problem = lower(workload, hardware, rule_set=rules, base_directory=specification.base_directory)
-        space = MapSpace(workload, hardware, specification.constraints)
+        space = MapSpace(workload, hardware, specification.constraints, remainders=remainders)
+    notes += [f"the factors of '{v}' divide its bound: {reason}" for v, reason in space.perfect_variables.items()]
     if wanted is None:
         wanted = parse_objective(specification.objective or "edp")
     return Target(
