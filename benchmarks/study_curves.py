@@ -50,11 +50,13 @@ def main() -> None:
     wanted = [p for p in mind_mappings() if not arguments.problems or p.name in arguments.problems]
     names = arguments.mappers or [n for n in searchers() if n not in NOT_COMPARED]
     found: dict[str, MapperComparison] = {}
+    notes: dict[str, str] = {}
     minima = {p.name: algorithmic_minimum(p.einsum) for p in wanted}
     for layer in wanted:
         started = time.perf_counter()
         target = dense_target(layer.einsum, arguments.objective)
         optimum = proof(target, arguments.proof_seconds)
+        notes[layer.name] = optimum.note
         usable = [n for n in names if _runs(n, target)]
         found[layer.name] = compare(
             target, usable, evaluations=arguments.evaluations, seconds=None, seeds=arguments.seeds,
@@ -65,7 +67,7 @@ def main() -> None:
     for name, comparison in found.items():
         write_text(folder / f"curves_{name.lower()}.svg", curves_svg(comparison, f"{name}, {arguments.objective}"))
     write_csv(folder / "curves.csv", list(_curve_rows(found)))
-    text = _report(found, minima, arguments)
+    text = _report(found, minima, notes, arguments)
     write_text(folder / "curves.md", text)
     print(text)
 
@@ -103,7 +105,9 @@ def _final(comparison: MapperComparison, name: str) -> Sequence[float]:
     return [r.value / comparison.yardstick.value for r in contestant.by_evaluations]
 
 
-def _report(found: dict[str, MapperComparison], minima: dict[str, float], arguments: argparse.Namespace) -> str:
+def _report(
+    found: dict[str, MapperComparison], minima: dict[str, float], notes: dict[str, str], arguments: argparse.Namespace
+) -> str:
     mappers = [c.name for c in next(iter(found.values())).contestants]
     proved = [p for p, c in found.items() if c.yardstick.proved]
     part = [
@@ -113,7 +117,7 @@ def _report(found: dict[str, MapperComparison], minima: dict[str, float], argume
         "## What the exact mapper says\n\n",
         markdown(
             ("problem", "best known", "of the algorithmic minimum", "proved", "lower bound", "seconds"),
-            [_yardstick_row(name, c, minima[name]) for name, c in found.items()],
+            [_yardstick_row(name, c, minima[name], notes[name]) for name, c in found.items()],
         ),
         "\n`best known` in pJ·cycles (energies relative to a MAC). The algorithmic minimum is the paper's unit, which may be out of "
         "reach.\n",
@@ -136,10 +140,10 @@ def _command(arguments: argparse.Namespace) -> str:
     return f"python benchmarks/study_curves.py {given}".strip()
 
 
-def _yardstick_row(name: str, comparison: MapperComparison, minimum: float) -> list[str]:
+def _yardstick_row(name: str, comparison: MapperComparison, minimum: float, note: str) -> list[str]:
     yard = comparison.yardstick
     gap = 1 - yard.lower_bound / yard.value
-    said = "yes" if yard.proved else f"gap at most {gap:.1%}" if yard.lower_bound > 0 else f"no: {yard.note}"
+    said = "yes" if yard.proved else f"gap at most {gap:.1%}" if yard.lower_bound > 0 else f"no: {note}"
     seconds = f"{yard.seconds:.1f}" if yard.seconds is not None else "–"
     return [name, f"{yard.value:.6g}", f"{yard.value / minimum:.3f}", said, f"{yard.lower_bound:.6g}", seconds]
 

@@ -180,7 +180,7 @@ def _report(found: Sequence[LayerStudy], arguments: argparse.Namespace) -> str:
         return text if len(fitting) == len(values) else f"{text} ({1 - len(fitting) / len(values):.0%} do not fit)"
 
     by_density = [
-        [n, *(cell(ratios(n, i)) for i in range(len(TESTED))), cell(ratios(n)), f"{max(ratios(n)):.3f}"] for n in names
+        [n, *(cell(ratios(n, i)) for i in range(len(TESTED))), cell(ratios(n)), _worst(ratios(n))] for n in names
     ]
     by_layer = [[n, *(cell(ratios(n, None, layer)) for layer in references)] for n in names]
     return "".join(
@@ -200,6 +200,10 @@ def _report(found: Sequence[LayerStudy], arguments: argparse.Namespace) -> str:
             markdown(("made for", *references), by_layer),
         ]
     )  # fmt: skip
+
+
+def _worst(ratios: Sequence[float]) -> str:
+    return f"{max(ratios):.3f}" if math.isfinite(max(ratios)) else "does not fit"
 
 
 def _list(densities: Sequence[float]) -> str:
