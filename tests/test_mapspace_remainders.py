@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import ActionOptimization, Format, LeaderFollower, RankFormat, SafKind, TensorFormat
+from fiberloom.cli.program import run as run_program
 from fiberloom.errors import MappingError, SpecError
 from fiberloom.mapper.driver import run
 from fiberloom.mapper.search import SearchProblem, make
@@ -22,6 +25,7 @@ from fiberloom.model.evaluate import BatchEvaluator, evaluate
 from fiberloom.model.lower import lower
 from fiberloom.model.microarchitecture import FIRST_MISFIT
 from fiberloom.workload.einsum import Einsum
+from map_problems import GEMM
 
 PRODUCT = "Z[m,n] = A[m,k] * B[k,n]"
 PRIMES = Einsum.parse(PRODUCT, {"m": 127, "n": 61, "k": 31}, name="primes")
@@ -369,3 +373,61 @@ def test_prime_bounds_map_better_with_partial_tiles(mapper: str) -> None:
         one = evaluate(PRIMES, space.architecture, result.best)
         assert one.cycles * one.energy_pj > 0
     assert best[True] < 0.5 * best[False]
+
+
+# On the command line
+
+AWKWARD = GEMM.partition("mapping:\n")[0].replace("{m: 8, n: 4, k: 4}", "{m: 7, n: 5, k: 3}")
+SUMMED = AWKWARD.replace("A[m,k]", "A[m+k]")
+
+
+@pytest.fixture
+def awkward(tmp_path: Path) -> str:
+    path = tmp_path / "awkward.yaml"
+    path.write_text(AWKWARD)
+    return str(path)
+
+
+def test_a_sampling_mapper_undercuts_the_best_perfect_mapping(
+    awkward: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(["map", awkward, "--json"]) == 0
+    perfect = json.loads(capsys.readouterr().out)
+    saved = str(tmp_path / "best.yaml")
+    genetic = ["--remainders", "--mapper", "genetic", "--evaluations", "1000", "-o", saved]
+    assert run_program(["map", awkward, *genetic, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["edp_pj_cycles"] < 0.9 * perfect["edp_pj_cycles"]
+    assert run_program(["evaluate", saved, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["edp_pj_cycles"] == found["edp_pj_cycles"]
+
+
+def test_the_exact_mapper_and_reference_rules_refuse_remainders(
+    awkward: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(["map", awkward, "--remainders", "--json"]) == 3
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert "exact mapper" in error["problem"] and "--mapper genetic" in error["hint"]
+    rules = ["--mapper", "random", "--rules", "timeloop-4"]
+    assert run_program(["map", awkward, "--remainders", *rules, "--json"]) == 3
+    assert "timeloop-4" in json.loads(capsys.readouterr().err)["error"]["problem"]
+
+
+def test_variables_that_stay_perfect_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "summed.yaml"
+    path.write_text(SUMMED)
+    assert run_program(["map", str(path), "--remainders", "--mapper", "random", "--evaluations", "500", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert sum("summed with other variables in the index of 'A'" in w for w in warnings) == 2
+
+
+def test_the_space_is_described_and_mappers_compared(awkward: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+    for options in ([], ["--remainders"]):
+        assert run_program(["mapspace", awkward, "--samples", "200", *options, "--json"]) == 0
+        sizes.append(json.loads(capsys.readouterr().out)["size"])
+    assert sizes[1] > 10 * sizes[0]
+    assert run_program(["mapspace", awkward, "--samples", "200", "--ablation", "--remainders", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ablation"]["mapper"] == "random"
+    compared = ["--mappers", "genetic", "--evaluations", "200", "--seeds", "1"]
+    assert run_program(["mappers", "compare", awkward, *compared, "--remainders", "--json"]) == 0
