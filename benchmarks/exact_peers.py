@@ -25,12 +25,16 @@ from exact_problems import (
     optimum,
     sparse,
 )
+from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError
+from fiberloom.mapping.constraints import Constraints
 from fiberloom.mapping.nest import Mapping
 from fiberloom.model.evaluate import evaluate_problem
+from fiberloom.workload.einsum import Einsum
 from study_problems import markdown, write_text
 
 DESIGNS = ("tpu_v4i", "eyeriss", "simba")
+PARTS = ("gemm", "conv", "decoder", "sparse")
 OBJECTIVES = ("energy", "edp")
 DENSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 SKIP_AT = {"tpu_v4i": "LocalBuffer", "eyeriss": "GlobalBuffer", "simba": "GlobalBuffer"}
@@ -39,8 +43,10 @@ SKIP_AT = {"tpu_v4i": "LocalBuffer", "eyeriss": "GlobalBuffer", "simba": "Global
 
 def main() -> None:
     arguments = _arguments()
-    rows: list[list[str]] = []
-    parts = ["# Exact mapper: AccelForge's problems\n\n", f"`{_command(arguments)}`, limit {arguments.limit:g} s each.\n\n"]
+    parts = [
+        "# Exact mapper: AccelForge's problems\n\n",
+        f"`{_command(arguments)}`, limit {arguments.limit:g} CPU s each.\n\n",
+    ]
     if "gemm" in arguments.parts:
         parts += ["## Matrix products, filled arrays\n\n", _gemms(arguments), NOTE]
     if "conv" in arguments.parts:
@@ -52,12 +58,11 @@ def main() -> None:
     text = "".join(parts)
     write_text(arguments.out / "peers.md", text)
     print(text)
-    del rows
 
 
 NOTE = """
-*Recorded* is AccelForge's figure. *Its mapping* is that mapping in our model, and *plus drains* adds what AccelForge alone charges: the
-read of an output where it leaves a memory (Timeloop and we charge the memory that takes it). That this equals *recorded* shows that
+*Recorded* is AccelForge's figure. *Its mapping* is that mapping in our model, and *plus drains* adds what AccelForge alone charges:
+the read of an output where it leaves a memory (Timeloop and we charge the memory that takes it). That this equals *recorded* shows that
 the two models agree otherwise. *Optimum* is ours in our model; *plus drains* makes it comparable with *recorded*.
 """
 
@@ -70,7 +75,9 @@ def _gemms(arguments: argparse.Namespace) -> str:
                 if (known := RECORDED.get((name, f"gemm{n}", objective))) is None:
                     known = RECORDED[name, f"gemm{n}", "edp"]
                 einsum, design = gemm(n), architecture(name)
-                run = _run(f"{name} gemm{n} {objective}", einsum, design, constraints(name, einsum), objective, arguments)
+                run = _run(
+                    f"{name} gemm{n} {objective}", einsum, design, constraints(name, einsum), objective, arguments
+                )
                 if run is None:
                     rows.append([name, n, objective, "nothing found"])
                     continue
@@ -129,12 +136,24 @@ def _decoder(arguments: argparse.Namespace) -> str:
         known = DECODER[objective]
         took = f"{known.cold:.1f} / {known.warm:.1f}"
         status = "optimal" if proved else "bound"
-        rows.append([objective, f"**all**, {macs:,} MACs", f"{cpu:.2f}", status, "", f"{joules:.6g}", f"{seconds:.6g}", "", took])
+        rows.append(
+            [
+                objective,
+                f"**all**, {macs:,} MACs",
+                f"{cpu:.2f}",
+                status,
+                "",
+                f"{joules:.6g}",
+                f"{seconds:.6g}",
+                "",
+                took,
+            ]
+        )
     text = markdown(("objective", "product", *COLUMNS, "AccelForge CPU s, cold / warm"), rows)
     softmax = 2**27 * 16 * (2 * 7.03e-12 + 2 * (0.249e-12 + 0.293e-12))
     return text + (
-        f"\nAccelForge's figures ({known.joules:.4g} J, {known.seconds * 1e3:.4g} ms) include the soft-max, which moves 2²⁷ words from "
-        f"main memory and back: {softmax:.4g} J and {2 * 2**27 * 16 / 4.912e12 * 1e3:.4g} ms when its operands pass the local buffers "
+        f"\nAccelForge's figures ({known.joules:.4g} J, {known.seconds * 1e3:.4g} ms) include the soft-max, which moves 2²⁷ words "
+        f"from main memory and back: {softmax:.4g} J and {2 * 2**27 * 16 / 4.912e12 * 1e3:.4g} ms when its operands pass the local buffers "
         "alone; and drains (see above). Einsums of the same shape are searched once.\n"
     )
 
@@ -173,7 +192,9 @@ def _columns(run: Run | None) -> list[str]:
     ]  # fmt: skip
 
 
-def _run(label: str, einsum, design, limits, objective: str, arguments: argparse.Namespace) -> Run | None:  # type: ignore[no-untyped-def]
+def _run(
+    label: str, einsum: Einsum, design: Architecture, limits: Constraints, objective: str, arguments: argparse.Namespace
+) -> Run | None:
     try:
         run = optimum(einsum, design, limits, objective, arguments.limit)
     except FiberloomError as error:
@@ -185,14 +206,15 @@ def _run(label: str, einsum, design, limits, objective: str, arguments: argparse
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    return "python benchmarks/exact_peers.py" + (" --quick" if arguments.quick else "")
+    chosen = "" if len(arguments.parts) == len(PARTS) else f" --parts {' '.join(arguments.parts)}"
+    return "python benchmarks/exact_peers.py" + (" --quick" if arguments.quick else "") + chosen
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the smallest problem of every kind")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds per search")
-    parser.add_argument("--parts", nargs="+", default=["gemm", "conv", "decoder", "sparse"], metavar="PART")
+    parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds per search")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART")
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS, metavar="DESIGN")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()

@@ -8,17 +8,19 @@ weight, ``O`` the output of every workload.
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.sparse import ActionOptimization, Format, LeaderFollower, RankFormat, SafKind, TensorFormat
+from fiberloom.errors import MappingError
 from fiberloom.input.specification import parse
 from fiberloom.mapper.exact import Optimum, find_optimum
-from fiberloom.mapper.objective import parse_objective
 from fiberloom.mapper.search import SearchProblem
 from fiberloom.mapping.constraints import Constraints, LevelConstraints, LoopConstraints
 from fiberloom.mapping.nest import LevelMapping
@@ -63,7 +65,9 @@ def convolution(densities: Mapping[str, Any] | None = None) -> Einsum:
     return Einsum.parse("O[m,p,q] = I[c,p+r,q+s] * W[m,c,r,s]", shape, name="conv3x3", densities=densities)
 
 
-def decoder_layer(tokens: int = 2048, heads: int = 32, per_head: int = 128, wide: int = 16384) -> list[tuple[Einsum, int]]:
+def decoder_layer(
+    tokens: int = 2048, heads: int = 32, per_head: int = 128, wide: int = 16384
+) -> list[tuple[Einsum, int]]:
     """The products of a GPT-3 6.7B decoder layer with how often each shape occurs; 446,676,598,784 MACs."""
     t, h, e, d = tokens, heads, per_head, heads * per_head
     return [
@@ -159,7 +163,11 @@ def sparse(dense: Architecture, einsum: Einsum, at: str) -> Architecture:
         change: dict[str, Any] = {}
         if i == 0:
             bits = level.word_bits
-            change |= {"formats": {"I": form, "W": form}, "metadata_width_bits": bits, "metadata_word_bits": METADATA_BITS}
+            change |= {
+                "formats": {"I": form, "W": form},
+                "metadata_width_bits": bits,
+                "metadata_word_bits": METADATA_BITS,
+            }
             energy = dict(level.energy_pj or {})
             change["energy_pj"] = energy | {"metadata_read": energy["read"], "metadata_write": energy["write"]}
         if level.name == at:
@@ -188,6 +196,37 @@ def drained(problem: Problem, einsum: Einsum, nest: LoopNest) -> float:
     return total
 
 
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Interrupt, as Ctrl-C does, after so many CPU seconds of this process: on a busy machine a clock on the wall would say little."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGPROF, interrupt)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def timed(target: SearchProblem, seconds: float, memory_mb: float = 2000) -> tuple[Optimum, float]:
+    """Search with a limit in CPU seconds: the answer and the CPU seconds it took.
+
+    Raises:
+        MappingError: when nothing that fits was found by then.
+    """
+    started = time.process_time()
+    try:
+        with cpu_limit(seconds):
+            found = find_optimum(target.problem, target.space, target.objective, memory_mb=memory_mb)
+    except KeyboardInterrupt:
+        raise MappingError("the search was stopped before it had begun", hint="give it more time") from None
+    return found, time.process_time() - started
+
+
 @dataclass(frozen=True)
 class Run:
     """An exact search: its answer and the CPU seconds of this process, after compilation."""
@@ -204,9 +243,10 @@ def optimum(
     problem = lower(einsum, design)
     SearchProblem(problem, MapSpace(einsum, design, limits), objective).prepare()
     started = time.process_time()
-    space = MapSpace(einsum, design, limits)
-    found = find_optimum(problem, space, parse_objective(objective), seconds=seconds, memory_mb=memory_mb)
-    return Run(found, time.process_time() - started, SearchProblem(problem, space, objective))
+    target = SearchProblem(problem, MapSpace(einsum, design, limits), objective)
+    laid_out = time.process_time() - started
+    found, cpu = timed(target, seconds, memory_mb)
+    return Run(found, laid_out + cpu, target)
 
 
 def _nest(**levels: str) -> dict[str, LevelMapping]:
@@ -253,9 +293,13 @@ RECORDED: Final[dict[tuple[str, str, str], Recorded]] = {
     ("tpu_v4i", "gemm1024", "edp"): Recorded(4.055304802e-4, 1.5603809516e-5, 4.44, 2.23, _TPU_1024),
     ("tpu_v4i", "gemm4096", "energy"): Recorded(1.422654236e-2, 9.986438090e-4, 5.35, 2.45, _TPU_4096),
     ("tpu_v4i", "gemm4096", "edp"): Recorded(1.422654236e-2, 9.986438090e-4, 9.98, 3.11, _TPU_4096),
-    ("eyeriss", "gemm1024", "energy"): Recorded(4.692443511e-3, 8.388607949e-2, 3.27, 1.16, _eyeriss_nest("m=4 n=4 k=32")),
+    ("eyeriss", "gemm1024", "energy"): Recorded(
+        4.692443511e-3, 8.388607949e-2, 3.27, 1.16, _eyeriss_nest("m=4 n=4 k=32")
+    ),
     ("eyeriss", "gemm1024", "edp"): Recorded(4.692443511e-3, 8.388607949e-2, 2.89, 1.24, _eyeriss_nest("m=4 n=4 k=32")),
-    ("eyeriss", "gemm4096", "energy"): Recorded(0.2972998193, 5.368709087, 4.46, 1.30, _eyeriss_nest("m=16 n=16 k=128")),
+    ("eyeriss", "gemm4096", "energy"): Recorded(
+        0.2972998193, 5.368709087, 4.46, 1.30, _eyeriss_nest("m=16 n=16 k=128")
+    ),
     ("eyeriss", "gemm4096", "edp"): Recorded(0.2972998193, 5.368709087, 5.84, 1.83, _eyeriss_nest("m=16 n=16 k=128")),
     ("simba", "gemm1024", "energy"): Recorded(1.221395136e-3, 3.249999881e-2, 5.33, 0.47, _simba_nest("m=8 n=4 k=4")),
     ("simba", "gemm1024", "edp"): Recorded(1.221395136e-3, 3.249999881e-2, 5.93, 0.52, _simba_nest("m=8 n=4 k=4")),
@@ -266,4 +310,7 @@ RECORDED: Final[dict[tuple[str, str, str], Recorded]] = {
 UNFINISHED: Final = {"eyeriss": 626.0, "tpu_v4i": 55.0, "simba": 86.0}
 """CPU seconds after which AccelForge had not finished the 3×3 convolution."""
 
-DECODER: Final = {"energy": Recorded(0.2193226412, 7.849925838e-3, 53.9, 31.7), "edp": Recorded(0.2193226412, 7.849925838e-3, 100.6, 41.2)}
+DECODER: Final = {
+    "energy": Recorded(0.2193226412, 7.849925838e-3, 53.9, 31.7),
+    "edp": Recorded(0.2193226412, 7.849925838e-3, 100.6, 41.2),
+}

@@ -15,9 +15,9 @@ import numpy as np
 
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import ActionOptimization, Format, LeaderFollower, RankFormat, SafKind, TensorFormat
+from fiberloom.mapping.packed import PackedMappings
 from fiberloom.model.evaluate import BatchEvaluator
 from fiberloom.model.lower import Problem, lower
-from fiberloom.mapping.packed import PackedMappings
 from fiberloom.workload.einsum import Einsum
 
 # ResNet-50, stage 4: 256 → 256 channels, 14×14 outputs, 3×3 (He et al., CVPR 2016, table 1)

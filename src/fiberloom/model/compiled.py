@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _NOTICE_SECONDS: Final = 2.0
@@ -56,9 +55,7 @@ def compile_kernel() -> None:
         _drop_stale_caches({Path(f.__code__.co_filename).parent for f in marked})
         for function in marked:
             options: dict[str, Any] = (
-                {"cache": True}
-                if _functions[function]
-                else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+                {"cache": True} if _functions[function] else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
             )
             _dispatchers[function] = njit(nogil=True, error_model="numpy", **options)(function)
         package = __name__.partition(".")[0]

@@ -48,7 +48,7 @@ class Terrain(NamedTuple):
     retained: (
         Any  # (T, S) words that tiles of the shape hold together, over all other elements of ranks without a window
     )
-    window_lanes: Any  # (L, T) lanes at and outside the level that may hold different windows, at most
+    window_lanes: Any  # (L, T) lanes outside the level's fan-out that may hold different windows, at most
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
     demand: Any  # (L,) slot of the level's demands in labels; −1: unlimited
     fits: Any  # (L, S)
@@ -100,9 +100,11 @@ def spread_idle(p, g, t, level, v):
 
 
 @kernel
-def _swept_again(g, t, level, shape, times):
+def _swept_again(g, t, level, shape, times, lanes):
     """Least words of a tensor whose windows are swept `times` over: each sweep may find one tile still in place."""
-    return g.size[t] + max(0.0, times - 1.0) * max(0.0, g.size[t] - g.retained[t, shape] * g.window_lanes[level, t])
+    return g.size[t] + max(0.0, times - 1.0) * max(
+        0.0, g.size[t] - g.retained[t, shape] * g.window_lanes[level, t] * lanes
+    )
 
 
 @entry_point
@@ -127,7 +129,7 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
                 if status == OPEN:
                     content = g.size[t]
                 elif status == WINDOW:
-                    content = _swept_again(g, t, level, after, g.idle[t, before] / upper)
+                    content = _swept_again(g, t, level, after, g.idle[t, before] / upper, shares[2 * p.tensors + t, v])
                 elif g.windowed[t]:
                     content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
                 else:
@@ -147,7 +149,7 @@ def boundary_bound(p, g, level, v, before, after, kind, shares):
             if status == OPEN:
                 filled = g.size[t] * shares[t, v]
             elif status == WINDOW:
-                filled = _swept_again(g, t, level, after, g.idle[t, after])
+                filled = _swept_again(g, t, level, after, g.idle[t, after], shares[2 * p.tensors + t, v])
             elif g.windowed[t]:
                 filled = g.whole[t, after] * g.outside[after]
             else:

@@ -61,7 +61,8 @@ class Ground:
         points: the lattice of tile shapes.
         spreads: ways to fill each fan-out, by level.
         effect: ``(T, D)`` what a loop over each variable does to each tensor's reuse.
-        shares: per level ``(2 T, n)``: children per position of each tensor, and least distinct positions.
+        shares: per level ``(3 T, n)``: children per position of each tensor, least distinct positions, and lanes that hold
+            different windows.
     """
 
     problem: Problem
@@ -207,6 +208,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
                 [
                     np.stack([np.where(relevant[t], 1, factors).prod(axis=1) for t in range(T)]),
                     np.stack([_positions(p, t, factors) for t in range(T)]),
+                    np.stack([np.where(effect[t] == WINDOW, factors, 1).prod(axis=1) for t in range(T)]),
                 ]
             ).astype(np.float64)
         )
@@ -333,8 +335,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     for level in range(L):
         for t in range(T):
             moves = base.effect[t] == WINDOW
-            wide = np.where(moves, widest, 1.0)[level:].prod(axis=1)
-            window_lanes[level, t] = np.minimum(wide, fan[level:]).prod()
+            wide = np.where(moves, widest, 1.0)[level + 1 :].prod(axis=1)
+            window_lanes[level, t] = np.minimum(wide, fan[level + 1 :]).prod()
     multicast = np.asarray(space.multicast, np.uint8)
     windowed = ~p["is_simple"][:T].astype(bool)
     return Terrain(
