@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
+from fiberloom.errors import UnsupportedError
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.stand_in import nearly, needs_stand_in
 from fiberloom.mapper.objective import Objective
@@ -63,8 +64,13 @@ def find_optimum(
 
     Raises:
         MappingError: when no mapping fits.
-        UnsupportedError: for problems larger than the search takes.
+        UnsupportedError: for problems larger than the search takes, and map spaces with remainders.
     """
+    if space.remainders:
+        raise UnsupportedError(
+            "the exact mapper searches factors that divide, and this map space has remainders",
+            hint="choose a sampling mapper, such as genetic, or a map space without remainders",
+        )
     _load()
     solve = nearly if needs_stand_in(problem, space) else _proved
     return solve(problem, space, objective, seconds=seconds, memory_mb=memory_mb, progress=progress, front=front)

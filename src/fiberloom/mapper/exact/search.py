@@ -21,6 +21,7 @@ from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
 from fiberloom.mapper.exact.labels import LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
+from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.sweep import Terrain
 from fiberloom.mapper.exact.terrain import Ground, ground, terrain
 from fiberloom.mapper.objective import Objective
@@ -40,6 +41,13 @@ _FIRST_KEEPS: Final = 8
 """Choices of keeps that these passes look at."""
 _FRONT: Final = 4096
 """Most points of a Pareto front."""
+_CLOSE: Final = 0.9
+"""Bound over incumbent from which moves are not worth their time."""
+_MOVE_SHAPES: Final = 4096
+"""Tile shapes below which the last pass is quicker than moves."""
+_MOVES: Final = 1024
+"""Mappings tried in a round of moves."""
+_MOVE_SECONDS: Final = 3.0
 _CHUNK: Final = 128
 """Labels between two looks at the clock."""
 _LEAVES: Final = 4096
@@ -174,7 +182,19 @@ class ExactSearch:
                     dropped = min(dropped, left_out)
                 if held > self.memory / 4:
                     template.bounds = None
+            if beam and base.points.size >= _MOVE_SHAPES:
+                self._move()
         self.cut = dropped
+
+    def _move(self) -> None:
+        """Improve the incumbent by moves where much is still open between it and the bound."""
+        if self.front or not self.found or self.cut > self._value() * _CLOSE or self.collect:
+            return
+        rows, energy, cycles = improved(
+            self.evaluator, self.space, self.objective, self.rows[0], self.best[:1, 0], self.best[:1, 1], _MOVE_SECONDS,
+            _MOVES,
+        )  # fmt: skip
+        self._take(rows, energy, cycles)
 
     def _late(self) -> bool:
         return self.seconds is not None and time.perf_counter() - self.started > self.seconds

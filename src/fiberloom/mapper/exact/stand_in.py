@@ -17,6 +17,7 @@ import numpy as np
 
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
+from fiberloom.mapper.exact.moves import CHILDREN, improved, judged
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.sparsity import is_sparse
 from fiberloom.mapper.exact.terrain import passes_on
@@ -29,10 +30,6 @@ from fiberloom.model.rules import DeltaRule, rules
 
 _ROUNDING: Final = 1e-6
 """The reference rule sets round counts down; bounds leave room for it."""
-_PARENTS: Final = 64
-_CHILDREN: Final = 4096
-_STALE: Final = 12
-"""Rounds of moves without an improvement before they end."""
 _SECONDS: Final = 20.0
 """Most time for moves unless the caller gives one."""
 
@@ -96,7 +93,7 @@ def nearly(
     plain = _without_links(space)
     share = None if seconds is None else 0.6 * seconds
     search = ExactSearch(
-        stand_in(problem), plain, objective, seconds=share, memory_mb=memory_mb, progress=progress, collect=_CHILDREN
+        stand_in(problem), plain, objective, seconds=share, memory_mb=memory_mb, progress=progress, collect=CHILDREN
     )
     bound = 0.0
     try:
@@ -106,12 +103,12 @@ def nearly(
             raise
     evaluate = BatchEvaluator(problem)
     seen = [_as_in(rows, space) for rows in search.complete] or [
-        space.repair(space.sample(np.random.default_rng(0), _CHILDREN))
+        space.repair(space.sample(np.random.default_rng(0), CHILDREN))
     ]
     rows = PackedMappings.concatenate(seen)
-    energy, cycles = _judged(evaluate, space, rows)
+    energy, cycles = judged(evaluate, space, rows)
     limit = _SECONDS if seconds is None else seconds - (time.perf_counter() - started)
-    rows, energy, cycles = _improved(evaluate, space, objective, rows, energy, cycles, limit)
+    rows, energy, cycles = improved(evaluate, space, objective, rows, energy, cycles, limit)
     chosen = _front(energy, cycles) if front else [objective.best(energy, cycles)]
     if not len(chosen) or chosen[0] is None:
         raise MappingError("no mapping that the search met fits the hardware")
@@ -142,40 +139,6 @@ def _without_links(space: MapSpace) -> MapSpace:
 
 def _as_in(rows: PackedMappings, space: MapSpace) -> PackedMappings:
     return replace(rows, multicast=space.multicast, peer_links=space.peer_links)
-
-
-def _judged(evaluate: BatchEvaluator, space: MapSpace, rows: PackedMappings) -> tuple[Any, Any]:
-    result = evaluate(rows)
-    outside = np.asarray(space.violations(rows)) > 0
-    return np.where(outside, np.nan, result.energy_pj), np.where(outside, np.nan, result.cycles)
-
-
-def _improved(
-    evaluate: BatchEvaluator,
-    space: MapSpace,
-    objective: Objective,
-    rows: PackedMappings,
-    energy: Any,
-    cycles: Any,
-    limit: float,
-) -> tuple[PackedMappings, Any, Any]:
-    """Moves from the best mappings until they stop paying, or for `limit` seconds."""
-    rng = np.random.default_rng(0)
-    until = time.perf_counter() + limit
-    stale = 0
-    while stale < _STALE and time.perf_counter() < until:
-        best = np.argsort(objective.value(energy, cycles), kind="stable")[:_PARENTS]
-        rows, energy, cycles = rows.take(best), energy[best], cycles[best]
-        before = objective.value(energy, cycles).min(initial=math.inf)
-        children = rows.take(rng.integers(0, len(rows), _CHILDREN))
-        for _ in range(int(rng.integers(1, 4))):
-            children = space.mutate(children, rng)
-        children = space.repair(children)
-        more = _judged(evaluate, space, children)
-        rows = PackedMappings.concatenate([rows, children])
-        energy, cycles = np.concatenate([energy, more[0]]), np.concatenate([cycles, more[1]])
-        stale = 0 if objective.value(energy, cycles).min() < before else stale + 1
-    return rows, energy, cycles
 
 
 def _front(energy: Any, cycles: Any) -> list[int]:
