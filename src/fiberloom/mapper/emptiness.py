@@ -94,7 +94,10 @@ def _least_inside(space: MapSpace, d: int, level: int) -> list[int]:
     inside = [s for s, (at, _) in enumerate(space.slots) if at <= level]
     outside = [s for s, (at, _) in enumerate(space.slots) if at > level]
     within, beyond = _products(space, choices, inside, bound), _products(space, choices, outside, bound)
-    least = min(product for product in within if bound % product == 0 and bound // product in beyond)
+    exact = [product for product in within if bound % product == 0 and bound // product in beyond]
+    if not exact:  # only with remainders: everything in the outermost slot
+        return [bound if s == int(np.argmax([at for at, _ in space.slots])) else 1 for s in range(len(space.slots))]
+    least = min(exact)
     factors = within[least] | beyond[bound // least]
     return [factors[s] for s in range(len(space.slots))]
 
