@@ -37,9 +37,8 @@ WITHIN = 1.05
 def main() -> None:
     arguments = _arguments()
     options = " --quick" if arguments.quick else ""
-    parts = [
-        f"# Exact mapper: whole networks\n\n`python benchmarks/exact_layers.py{options}`, EDP, limit {arguments.limit:g} CPU s a layer.\n\n"
-    ]
+    title = f"`python benchmarks/exact_layers.py{options}`, EDP, limit {arguments.limit:g} CPU s a layer."
+    parts = [f"# Exact mapper: whole networks\n\n{title}\n\n"]
     text, searched = _networks(arguments)
     parts += [text, "\n## Against random-pruned search\n\n", _duels(searched, arguments)]
     whole = "".join(parts)

@@ -62,8 +62,8 @@ def main() -> None:
 
 NOTE = """
 *Recorded* is AccelForge's figure. *Its mapping* is that mapping in our model, and *plus drains* adds what AccelForge alone charges:
-the read of an output where it leaves a memory (Timeloop and we charge the memory that takes it). That this equals *recorded* shows that
-the two models agree otherwise. *Optimum* is ours in our model; *plus drains* makes it comparable with *recorded*.
+the read of an output where it leaves a memory (Timeloop and we charge the memory that takes it). That this equals *recorded*
+shows that the two models agree otherwise. *Optimum* is ours in our model; *plus drains* makes it comparable with *recorded*.
 """
 
 
@@ -152,9 +152,9 @@ def _decoder(arguments: argparse.Namespace) -> str:
     text = markdown(("objective", "product", *COLUMNS, "AccelForge CPU s, cold / warm"), rows)
     softmax = 2**27 * 16 * (2 * 7.03e-12 + 2 * (0.249e-12 + 0.293e-12))
     return text + (
-        f"\nAccelForge's figures ({known.joules:.4g} J, {known.seconds * 1e3:.4g} ms) include the soft-max, which moves 2²⁷ words "
-        f"from main memory and back: {softmax:.4g} J and {2 * 2**27 * 16 / 4.912e12 * 1e3:.4g} ms when its operands pass the local buffers "
-        "alone; and drains (see above). Einsums of the same shape are searched once.\n"
+        f"\nAccelForge's figures ({known.joules:.4g} J, {known.seconds * 1e3:.4g} ms) include the soft-max, "
+        f"which moves 2²⁷ words from main memory and back: {softmax:.4g} J and {2 * 2**27 * 16 / 4.912e12 * 1e3:.4g} ms when its "
+        "operands pass the local buffers alone; and drains (see above). Einsums of the same shape are searched once.\n"
     )
 
 
