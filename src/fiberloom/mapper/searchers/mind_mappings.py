@@ -40,7 +40,7 @@ class MindMappings(GenerationalSearcher):
         keep_continuous: descend from the unprojected point (paper: True for CNN layers, False for MTTKRP).
         loss: ``objective``: predicted energy and cycles, weighted by the objective's powers; ``sum``: all predicted
             meta-statistics (the released code).
-        capacity_weight: of the predicted excess of tiles over capacities, in powers of 2 (paper: 0; tiles need not fit there).
+        capacity_weight: of the predicted excess of tiles over capacities, in powers of 2; ours (paper: 0, tiles need not fit there).
     """
 
     name: ClassVar[str] = "mind-mappings"
@@ -62,7 +62,7 @@ class MindMappings(GenerationalSearcher):
         retries: int = 100,
         keep_continuous: bool = True,
         loss: str = "objective",
-        capacity_weight: float = 10.0,
+        capacity_weight: float = 0.5,
     ) -> None:
         super().__init__(target, rng)
         self.samples, self.epochs, self.width_factor, self.chains = samples, epochs, width_factor, chains
