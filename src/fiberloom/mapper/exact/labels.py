@@ -327,9 +327,13 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
         moving = -1
         chain_variable = -1
         chain_bound = chain_inner = 1
-        for d in range(p.variables):
-            w.running[d] = 1
+        windowed = g.windowed[t]
+        if windowed or g.whole_spread[t]:
+            for d in range(p.variables):
+                w.running[d] = 1
         for i in range(start, w.active_count):
+            if not staying and not windowed and w.active_axis[i] == 0 and moving >= 0 and not g.whole_spread[t]:
+                continue  # loops further out only multiply
             d, b, at = w.active_variable[i], w.active_bound[i], w.active_level[i]
             relevant = p.is_relevant[t, d]
             if relevant and moving < 0 and at <= k:
@@ -359,7 +363,8 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
                             idle_since *= b
                     else:
                         h = combine(combine(combine(h, d + 1), b), w.running[d])
-            w.running[d] *= b
+            if windowed or g.whole_spread[t]:
+                w.running[d] *= b
         if chain_variable >= 0:
             h = combine(combine(combine(h, chain_variable + 1), chain_bound), chain_inner)
         h = combine(combine(h, run), idle_since)

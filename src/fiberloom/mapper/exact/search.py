@@ -122,7 +122,7 @@ class ExactSearch:
         self.best = np.zeros((_FRONT if front else 1, 2))
         self.found = 0
         self.rows: list[PackedMappings] = []
-        self.cut = math.inf
+        self.cut = self.others = math.inf
         self.collect = collect
         self.complete: list[PackedMappings] = []
         self.tables = OccupancyTables(problem)
@@ -177,6 +177,7 @@ class ExactSearch:
                 if (beam and i >= _FIRST_KEEPS) or self._hopeless(template):
                     continue
                 self._bounds(base, template)
+                self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
                 left_out = self._layers(base, template, beam)
                 if not beam:
                     dropped = min(dropped, left_out)
@@ -357,6 +358,9 @@ class ExactSearch:
                 kept = kept[:beam]
             fresh = table.labels[kept]
             self.statistics["labels"] += len(fresh)
+            if not beam:  # whatever is still open goes on from here
+                least = float(fresh["value"][0]) if len(fresh) else math.inf
+                self.cut = max(self.cut, min(self.others, left_out, least))
             self._tell({"stage": depth + 1, "stages": 2 * L, "labels": len(fresh), "beam": beam})
             if not len(fresh):
                 return left_out
