@@ -39,7 +39,9 @@ LABEL: Final[Any] = np.dtype(
         ("value", np.float64),  # bound on the objective
         ("reads", np.float64, (DEMANDS,)),  # words per instance so far, of levels with a bandwidth
         ("writes", np.float64, (DEMANDS,)),
-        ("pending", np.float64, (MAX_TENSORS,)),  # metadata energy that tiles further in decide on
+        # per tensor: metadata energy that tiles further in decide on; where nothing is sparse, one over the iterations that
+        # its tile stays put for
+        ("pending", np.float64, (MAX_TENSORS,)),
         ("next", np.int64),  # next label with the same shape and interface; −1
     ],
     align=True,
@@ -304,7 +306,7 @@ def prepend(w, position, variable, bound_, level, axis):
 
 
 @kernel
-def interface(p, g, w, start, row, lanes, plain, state, shapes):
+def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
     """What loops further in can notice of those laid out from `start` on, as a number.
 
     `row` is the outermost child row still to be crossed. With `plain` (no bandwidth, leakage or cluster) the number of
@@ -367,7 +369,11 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes):
                 w.running[d] *= b
         if chain_variable >= 0:
             h = combine(combine(combine(h, chain_variable + 1), chain_bound), chain_inner)
-        h = combine(combine(h, run), idle_since)
+        if g.sparse or windowed:
+            h = combine(h, run)
+        else:  # staying put for longer is better, whatever comes
+            label.pending[t] = 1.0 / run
+        h = combine(h, idle_since)
         if t == p.output:
             h = combine(h, idle_all)
         if not plain:
@@ -640,7 +646,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                     label.writes[i] = origin.writes[i]
                 for i in range(label.pending.shape[0]):
                     label.pending[i] = origin.pending[i]
-                label.interface = interface(p, g, w, position, level, origin.lanes, plain, t.state, t.shapes)
+                label.interface = interface(p, g, w, position, level, origin.lanes, plain, t.state, t.shapes, label)
                 add_label(table, label, t.state)
             d = 0
             while d < D:
@@ -770,7 +776,7 @@ def expand_spatial(
             if label.value == np.inf:
                 continue
             if level > 0:
-                label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes)
+                label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes, label)
             else:  # complete: only the model can tell
                 label.interface = np.int64(table.state[0] if g.sparse else 0)
             add_label(table, label, t.state)
