@@ -1,0 +1,1 @@
+"""Importers: one module per source of networks, each giving a `fiberloom.workload.network.Network`."""
