@@ -1,18 +1,24 @@
-"""Layers of published networks as Einsums, generated from the rules by which the papers define the networks.
+"""Layers as Einsums, in the shapes that every importer and the zoo use, and lists of layers of published networks.
 
-A convolution is ``O[n,m,p,q] = W[m,c,r,s] * I[n,c,p+r,q+s]`` (a stride multiplies p and q), a depth-wise one has no m and keeps c
-in all tensors, a fully connected layer is ``O[n,m] = W[m,c] * I[n,c]``. Batches of one have no n. Outputs are as large as with
-the padding that the papers use; the padding itself counts as input, as in other cost models.
+A convolution is ``O[n,m,p,q] = W[m,c,r,s] * I[n,c,p+r,q+s]`` (a stride multiplies p and q, a dilation r and s); a grouped one has g
+in all three tensors, a depth-wise one has no m and keeps c in all tensors, one over a sequence has no q and s. A fully connected
+layer is ``O[n,m] = W[m,c] * I[n,c]``, with images and tokens together in n. Batches of one have no n. Outputs are as large as with
+the padding that the papers use; the padding itself counts as input, as in other cost models. Attention: see `attention_scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fiberloom.errors import SpecError, nearest
+from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.workload.einsum import Einsum
+
+_EXTENTS: Final = {1: ("p",), 2: ("p", "q"), 3: ("z", "p", "q")}
+"""Positions of a window along a sequence, an image (rows, columns), a volume (slices, rows, columns)."""
+_KERNELS: Final = {1: ("r",), 2: ("r", "s"), 3: ("t", "r", "s")}
+"""Positions inside a window, as many as there are extents."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,94 @@ def convolution(
     inputs: int,
     rows: int,
     columns: int | None = None,
-    kernel: int = 1,
-    stride: int = 1,
+    kernel: int | Sequence[int] = 1,
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
     batch: int = 1,
     densities: Mapping[str, Any] | None = None,
 ) -> Einsum:
-    """A convolution with `outputs` and `inputs` channels; `rows` and `columns` (as many, by default) are those of the output."""
-    columns = rows if columns is None else columns
+    """A convolution of images; `outputs` and `inputs` are channels, `rows` and `columns` (as many, by default) the output's."""
+    extents = (rows, rows if columns is None else columns)
+    return convolution_nd(
+        name, outputs=outputs, inputs=inputs, extents=extents, kernel=kernel, stride=stride, dilation=dilation,
+        groups=groups, batch=batch, densities=densities,
+    )  # fmt: skip
+
+
+def convolution_nd(
+    name: str,
+    *,
+    outputs: int,
+    inputs: int,
+    extents: Sequence[int],
+    kernel: int | Sequence[int] = 1,
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    batch: int = 1,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """A convolution over a sequence, an image or a volume: ``O[n,g,m,p,q] = W[g,m,c,r,s] * I[n,g,c,st*p+dil*r,st*q+dil*s]``.
+
+    Args:
+        outputs, inputs: channels, of all groups together. As many of both as groups: a depth-wise convolution.
+        extents: of the output, one to three.
+        kernel, stride, dilation: one number for all extents, or one for each.
+
+    Raises:
+        SpecError: if channels do not divide into groups, or there are not as many numbers as extents.
+        UnsupportedError: for more than three extents.
+    """
     lead, shape = _batch(batch)
-    shape |= {"m": outputs, "c": inputs, "p": rows, "q": columns, "r": kernel, "s": kernel}
-    row, column = _window(stride)
-    return Einsum.parse(
-        f"O[{lead}m,p,q] = W[m,c,r,s] * I[{lead}c,{row},{column}]", shape, name=name, densities=densities
+    filters, channels, own = _channels(name, outputs, inputs, groups)
+    positions, offsets, sizes = _places(name, extents, kernel)
+    strides, dilations = (_each(name, what, len(extents)) for what in (stride, dilation))
+    window = ",".join(
+        f"{_times(a)}{x}+{_times(b)}{r}" for a, x, b, r in zip(strides, positions, dilations, offsets, strict=True)
     )
+    equation = (
+        f"O[{lead}{''.join(v + ',' for v in filters)}{','.join(positions)}] = "
+        f"W[{','.join((*filters, *(c for c in channels if c not in filters), *offsets))}] * "
+        f"I[{lead}{''.join(c + ',' for c in channels)}{window}]"
+    )
+    return Einsum.parse(equation, shape | own | sizes, name=name, densities=densities)
+
+
+def transposed_convolution(
+    name: str,
+    *,
+    outputs: int,
+    inputs: int,
+    extents: Sequence[int],
+    kernel: int | Sequence[int] = 1,
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    batch: int = 1,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """A transposed convolution, ``O[n,m,st*p+dil*r,…] = W[c,m,r,s] * I[n,c,p,q]``: every input element adds a window to the output.
+
+    Args:
+        extents: of the *input*. The output's edge that padding cuts off counts as output.
+
+    Raises:
+        SpecError, UnsupportedError: as `convolution_nd`.
+    """
+    lead, shape = _batch(batch)
+    filters, channels, own = _channels(name, outputs, inputs, groups)
+    positions, offsets, sizes = _places(name, extents, kernel)
+    strides, dilations = (_each(name, what, len(extents)) for what in (stride, dilation))
+    window = ",".join(
+        f"{_times(a)}{x}+{_times(b)}{r}" for a, x, b, r in zip(strides, positions, dilations, offsets, strict=True)
+    )
+    equation = (
+        f"O[{lead}{''.join(v + ',' for v in filters)}{window}] = "
+        f"W[{','.join((*channels, *(m for m in filters if m not in channels), *offsets))}] * "
+        f"I[{lead}{''.join(c + ',' for c in channels)}{','.join(positions)}]"
+    )
+    return Einsum.parse(equation, shape | own | sizes, name=name, densities=densities)
 
 
 def depthwise(
@@ -60,16 +141,17 @@ def depthwise(
     *,
     channels: int,
     rows: int,
-    kernel: int,
-    stride: int = 1,
+    columns: int | None = None,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
     batch: int = 1,
     densities: Mapping[str, Any] | None = None,
 ) -> Einsum:
-    """A depth-wise convolution: every channel has a filter of its own."""  # fmt: skip
-    lead, shape = _batch(batch)
-    shape |= {"c": channels, "p": rows, "q": rows, "r": kernel, "s": kernel}
-    row, column = _window(stride)
-    return Einsum.parse(f"O[{lead}c,p,q] = W[c,r,s] * I[{lead}c,{row},{column}]", shape, name=name, densities=densities)
+    """A depth-wise convolution: every channel has a filter of its own."""
+    return convolution(
+        name, outputs=channels, inputs=channels, groups=channels, rows=rows, columns=columns, kernel=kernel,
+        stride=stride, batch=batch, densities=densities,
+    )  # fmt: skip
 
 
 def fully_connected(
@@ -79,6 +161,90 @@ def fully_connected(
     lead, shape = _batch(batch)
     shape |= {"m": outputs, "c": inputs}
     return Einsum.parse(f"O[{lead}m] = W[m,c] * I[{lead}c]", shape, name=name, densities=densities)
+
+
+def batched_product(
+    name: str, *, rows: int, columns: int, depth: int, batch: int = 1, densities: Mapping[str, Any] | None = None
+) -> Einsum:
+    """Matrix products of two activations, ``O[b,i,j] = A[b,i,k] * B[b,k,j]``; a batch of one has no b."""
+    lead = "b," if batch > 1 else ""
+    shape = ({"b": batch} if batch > 1 else {}) | {"i": rows, "j": columns, "k": depth}
+    return Einsum.parse(f"O[{lead}i,j] = A[{lead}i,k] * B[{lead}k,j]", shape, name=name, densities=densities)
+
+
+def attention_scores(
+    name: str,
+    *,
+    heads: int,
+    queries: int,
+    keys: int,
+    depth: int,
+    groups: int | None = None,
+    window: int | None = None,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """Queries times keys, ``S[h,i,j] = Q[h,i,d] * K[h,j,d]``; masked scores count, as published figures have it.
+
+    Args:
+        heads: query heads, times sequences of the batch.
+        queries, keys: tokens of one sequence.
+        depth: width of a head.
+        groups: key-value heads, times sequences: ``S[g,h,i,j] = Q[g,h,i,d] * K[g,j,d]``, with `heads` / `groups` in h
+            (grouped queries: Ainslie et al., EMNLP'23, §2.2). None: as many as heads.
+        window: keys that a query sees when fewer than there are (sliding window: Beltagy et al., arXiv:2004.05150, §3.1):
+            ``K[h,i+j,d]`` with j inside the window.
+
+    Raises:
+        SpecError: if heads do not divide into groups.
+    """
+    return _attention(
+        name, ("S[{q}i,j]", "Q[{q}i,d]", "K[{k}{j},d]"), heads, queries, keys, depth, groups, window, densities
+    )
+
+
+def attention_values(
+    name: str,
+    *,
+    heads: int,
+    queries: int,
+    keys: int,
+    depth: int,
+    groups: int | None = None,
+    window: int | None = None,
+    densities: Mapping[str, Any] | None = None,
+) -> Einsum:
+    """Scores times values, ``Z[h,i,d] = S[h,i,j] * V[h,j,d]``, with groups and windows as `attention_scores` has them."""
+    return _attention(
+        name, ("Z[{q}i,d]", "S[{q}i,j]", "V[{k}{j},d]"), heads, queries, keys, depth, groups, window, densities
+    )
+
+
+def _attention(
+    name: str,
+    tensors: tuple[str, str, str],
+    heads: int,
+    queries: int,
+    keys: int,
+    depth: int,
+    groups: int | None,
+    window: int | None,
+    densities: Mapping[str, Any] | None,
+) -> Einsum:
+    groups = heads if groups is None else groups
+    if groups < 1 or heads % groups:
+        raise SpecError(f"{name}: {heads} heads of queries do not divide into {groups} heads of keys and values")
+    own, shape = "", {}
+    shared = ""
+    if groups == heads:
+        own, shared, shape = "h,", "h,", {"h": heads}
+    elif groups == 1:
+        own, shape = "h,", {"h": heads}
+    else:
+        own, shared, shape = "g,h,", "g,", {"g": groups, "h": heads // groups}
+    slides = window is not None and window < keys and queries > 1
+    shape |= {"i": queries, "j": min(keys, window or keys), "d": depth}
+    left, first, second = (t.format(q=own, k=shared, j="i+j" if slides else "j") for t in tensors)
+    return Einsum.parse(f"{left} = {first} * {second}", shape, name=name, densities=densities)
 
 
 def resnet50(batch: int = 1, stride_in: str = "3x3") -> tuple[Layer, ...]:
@@ -168,18 +334,17 @@ def mobilenet_v2(batch: int = 1) -> tuple[Layer, ...]:
 def bert_base(tokens: int = 512) -> tuple[Layer, ...]:
     """BERT-base, one sequence (Devlin et al., NAACL'19, §3: 12 layers, width 768, 12 heads; feed-forward 4 times as wide).
 
-    Projections and feed-forward products over `tokens`; scores ``S[h,i,j] = Q[h,i,d] * K[h,j,d]`` and the weighted
-    values ``Z[h,i,d] = S[h,i,j] * V[h,j,d]``.
+    Projections and feed-forward products over `tokens`, and attention.
     """
     layers, width, heads = 12, 768, 12
-    attention = {"h": heads, "i": tokens, "j": tokens, "d": width // heads}
+    attention = {"heads": heads, "queries": tokens, "keys": tokens, "depth": width // heads}
     made = [
         *(
             fully_connected(f"bert-base-{what}", outputs=width, inputs=width, batch=tokens)
             for what in ("qkv", "qkv", "qkv")
         ),
-        Einsum.parse("S[h,i,j] = Q[h,i,d] * K[h,j,d]", attention, name="bert-base-scores"),
-        Einsum.parse("Z[h,i,d] = S[h,i,j] * V[h,j,d]", attention, name="bert-base-values"),
+        attention_scores("bert-base-scores", **attention),
+        attention_values("bert-base-values", **attention),
         fully_connected("bert-base-output", outputs=width, inputs=width, batch=tokens),
         fully_connected("bert-base-feed-forward-1", outputs=4 * width, inputs=width, batch=tokens),
         fully_connected("bert-base-feed-forward-2", outputs=width, inputs=4 * width, batch=tokens),
@@ -252,9 +417,39 @@ def _batch(batch: int) -> tuple[str, dict[str, int]]:
     return ("n,", {"n": batch}) if batch > 1 else ("", {})
 
 
-def _window(stride: int) -> tuple[str, str]:
-    step = f"{stride}*" if stride > 1 else ""
-    return f"{step}p+r", f"{step}q+s"
+def _channels(name: str, outputs: int, inputs: int, groups: int) -> tuple[str, str, dict[str, int]]:
+    """Variables of the output's channels, of the input's, and their bounds."""
+    if groups < 1 or outputs % groups or inputs % groups:
+        raise SpecError(f"{name}: {outputs} output and {inputs} input channels do not divide into {groups} groups")
+    if groups == 1:
+        return "m", "c", {"m": outputs, "c": inputs}
+    if groups == inputs == outputs:
+        return "c", "c", {"c": groups}
+    return "gm", "gc", {"g": groups, "m": outputs // groups, "c": inputs // groups}
+
+
+def _places(
+    name: str, extents: Sequence[int], kernel: int | Sequence[int]
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, int]]:
+    """Variables of positions and of places in a window, and their bounds."""
+    if len(extents) not in _EXTENTS:
+        raise UnsupportedError(f"{name}: convolutions have one to three extents, not {len(extents)}")
+    positions, offsets = _EXTENTS[len(extents)], _KERNELS[len(extents)]
+    sizes = dict(zip(positions, extents, strict=True)) | dict(
+        zip(offsets, _each(name, kernel, len(extents)), strict=True)
+    )
+    return positions, offsets, sizes
+
+
+def _each(name: str, given: int | Sequence[int], extents: int) -> tuple[int, ...]:
+    numbers = (given,) * extents if isinstance(given, int) else tuple(given)
+    if len(numbers) != extents:
+        raise SpecError(f"{name}: {list(numbers)} for {extents} extents")
+    return numbers
+
+
+def _times(coefficient: int) -> str:
+    return "" if coefficient == 1 else f"{coefficient}*"
 
 
 def _known(name: str, known: Iterable[str], what: str) -> None:
