@@ -155,12 +155,21 @@ def depthwise(
 
 
 def fully_connected(
-    name: str, *, outputs: int, inputs: int, batch: int = 1, densities: Mapping[str, Any] | None = None
+    name: str, *, outputs: int, inputs: int, groups: int = 1, batch: int = 1, densities: Mapping[str, Any] | None = None
 ) -> Einsum:
-    """A matrix product of weights and a batch (or the tokens) of activations."""
+    """A matrix product of weights and a batch (or the tokens) of activations.
+
+    Groups (heads, for one) have weights of their own each: ``O[n,g,m] = W[g,m,c] * I[n,g,c]``; `outputs` and `inputs` are those of
+    all groups.
+
+    Raises:
+        SpecError: if they do not divide into groups.
+    """
     lead, shape = _batch(batch)
-    shape |= {"m": outputs, "c": inputs}
-    return Einsum.parse(f"O[{lead}m] = W[m,c] * I[{lead}c]", shape, name=name, densities=densities)
+    filters, channels, own = _channels(name, outputs, inputs, groups)
+    weights = (*filters, *(c for c in channels if c not in filters))
+    equation = f"O[{lead}{','.join(filters)}] = W[{','.join(weights)}] * I[{lead}{','.join(channels)}]"
+    return Einsum.parse(equation, shape | own, name=name, densities=densities)
 
 
 def batched_product(

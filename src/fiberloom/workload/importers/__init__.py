@@ -55,7 +55,9 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
         return _source(SOURCES[path.suffix.lower()], str(path), dims, options)
     if path.is_file():
         raise SpecError(
-            f"files that end in '{path.suffix}' are not known as networks" if path.suffix else "a file without an ending",
+            f"files that end in '{path.suffix}' are not known as networks"
+            if path.suffix
+            else "a file without an ending",
             where=Location(str(path)),
             hint="known: " + ", ".join(SOURCES),
         )
