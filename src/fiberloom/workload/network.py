@@ -21,6 +21,8 @@ class Role(StrEnum):
     ACTIVATION = "activation"
     STATE = "state"
     """Kept from one call to the next, such as a KV cache."""
+    CONSTANT = "constant"
+    """Stored with the model and not learned: indices, masks."""
     OUTPUT = "output"
 
 
