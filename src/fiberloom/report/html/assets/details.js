@@ -1,0 +1,52 @@
+// What a layer's row opens: the computation, all designs on it, the loop nest, its memories.
+function detailRow(item, width) {
+  const { layer, answer, i } = item, design = C.designs[state.design];
+  const left = [h("h3", {}, "Computation"), computation(layer), C.designs.length > 1 && [h("h3", {}, "On every design"), designsOnLayer(layer)], answer && answer.levels.length > 0 && [h("h3", {}, "Memories of " + design.name), levelsOfLayer(answer, design)]];
+  const right = [h("h3", {}, "Mapping", h("span", { class: "on" }, " on " + design.name)), mappingOf(layer, answer)];
+  return h("tr", { class: "detail", id: "detail-" + (i + 1) }, h("td", { colspan: String(width) },
+    h("div", { class: "columns" }, h("div", {}, left), h("div", {}, right)), answer && answer.levels.length > 0 && [h("h3", {}, "Tensors in each memory"), tensorsOfLayer(answer, design)]));
+}
+
+const simpleTable = (heads, rows, label) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},
+  h("thead", {}, h("tr", {}, heads.map(([text, number]) => h("th", { scope: "col", class: number ? "num" : null }, text)))),
+  h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, c) => (c ? h("td", { class: heads[c][1] ? "num" : null }, cell) : h("th", { scope: "row" }, cell))))))));
+
+function computation(layer) {
+  const facts = [];
+  if (layer.tensors.length) facts.push(h("p", { class: "note" }, layer.tensors.map((t, n) => [n ? "; " : "", t.name, ": ", t.text])));
+  if (layer.count !== 1) facts.push(h("p", { class: "note" }, `Computed ${layer.count} times; the numbers here are of one, those in the table above of all.`));
+  if (layer.note) facts.push(h("p", { class: "note" }, layer.note));
+  return [h("p", { class: "einsum" }, layer.einsum || layer.op), layer.einsum && layer.shape && h("p", { class: "note" }, layer.shape), facts];
+}
+
+function designsOnLayer(layer) {
+  const base = answerOf(layer, state.baseline);
+  return simpleTable([["Design"], ["Cycles", 1], ["Energy", 1], ["EDP better", 1], ["Set by"], ["Mapping"]], C.designs.map((design, d) => {
+    const answer = answerOf(layer, d);
+    if (!answer) return [design.name, MISSING, MISSING, MISSING, layer.failures[d] || "not evaluated", ""];
+    const better = base && answer.edp > 0 && base.edp > 0 ? base.edp / answer.edp : null;
+    return [design.name, count(answer.cycles), energy(answer.energy_pj), d === state.baseline ? "1" : versus(better), answer.bound >= 0 ? tag(look(design.components[answer.bound]), design.components[answer.bound].name) : answer.bottleneck || MISSING, proofOf(answer)];
+  }), "Designs on this layer");
+}
+
+function mappingOf(layer, answer) {
+  if (!answer) return h("p", { class: "muted" }, layer.failures[state.design] || "This layer was not evaluated on this design.");
+  const warnings = answer.warnings.map((w) => C.texts[w]);
+  const { certificate } = answer;
+  const proved = certificate && (certificate.status === "optimal" ? "Proved: no mapping of the map space has a lower " + certificate.objective + "."
+    : certificate.status === "bound" ? `The search stopped early: the best mapping may be up to ${percent(certificate.gap)} lower in ${certificate.objective}.` : "This mapper proves nothing about how good its mapping is.");
+  return [proved && h("p", { class: "note" }, proved), answer.nest === null ? h("p", { class: "muted" }, "There is no loop nest for this operator.") : h("pre", { tabindex: "0", "aria-label": "Loop nest" }, C.texts[answer.nest]),
+    warnings.length > 0 && h("ul", { class: "note" }, warnings.map((text) => h("li", {}, text)))];
+}
+
+function levelsOfLayer(answer, design) {
+  return simpleTable([["Level"], ["In use", 1], ["Traffic, words", 1], ["Energy", 1]], answer.levels.map((level, l) => {
+    const own = design.levels[l], part = share(level.used, own.capacity_words);
+    return [own.name, [count(level.used), own.capacity_words === null ? "" : [" ", h("span", { class: "quiet" }, percent(part))]], count(level.tensors.reduce((sum, t) => sum + t.actual, 0)), energy(answer.energy[own.component])];
+  }).concat([[h("span", {}, design.components[design.compute].name), "", h("span", { class: "quiet" }, MISSING), energy(answer.energy[design.compute])]]), "Memories");
+}
+
+function tensorsOfLayer(answer, design) {
+  const rows = answer.levels.flatMap((level, l) => level.tensors.map((t, n) => [n ? "" : design.levels[l].name, t.name, count(t.tile), count(t.occupied), count(t.actual), count(t.gated), count(t.skipped), count(t.metadata), energy(t.pj), energy(t.metadata_pj)]));
+  return simpleTable([["Level"], ["Tensor"], ["Tile, words", 1], ["Room given", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Metadata items", 1], ["Energy", 1], ["of it metadata", 1]], rows, "Tensors in each memory");
+}

@@ -1,0 +1,83 @@
+"""The answer in a sentence or two, and what the totals leave out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fiberloom.report.quantities import energy, engineering, ratio
+
+_FEW = 4
+
+
+def headline(network: str, designs: Sequence[dict[str, Any]], best: int, baseline: int, geomean: Any) -> str:
+    """What the network costs on the best design, how that compares, and what it is spent on."""
+    if not designs:
+        return f"{network} was not evaluated on any design."
+    design = designs[best]
+    if not _known(design["cycles"]) or not _known(design["energy_pj"]):
+        return f"{network} has no total on {design['name']}: a layer has no finite cycles or energy there."
+    cost = f"{network} takes {_time(design)} and {energy(design['energy_pj'])} on {design['name']}"
+    spent = _spent(design)
+    if len(designs) == 1:
+        return f"{cost}.{spent}"
+    base = designs[baseline]
+    where = f", which has the lowest energy–delay product of {len(designs)} designs"
+    gain = geomean[baseline][best]
+    if best == baseline:
+        others = [(geomean[best][i], d["name"]) for i, d in enumerate(designs) if i != best and _known(geomean[best][i])]
+        nearest = max(others, default=None)
+        closest = f"; the next, {nearest[1]}, has {ratio(1 / nearest[0])} as much per layer" if nearest and nearest[0] else ""
+        return f"{cost}{where}{closest}.{spent}"
+    better = f": {ratio(gain)} better than {base['name']} (geometric mean over layers)" if _known(gain) else ""
+    return f"{cost}{where}{better}.{spent}"
+
+
+def _time(design: dict[str, Any]) -> str:
+    if _known(design["seconds"]):
+        return engineering(design["seconds"], "s")
+    return f"{engineering(design['cycles'], '').strip()} cycles"
+
+
+def _spent(design: dict[str, Any]) -> str:
+    """Where most energy goes and what sets most cycles."""
+    parts = design["components"]
+    if not parts:
+        return ""
+    most = max(parts, key=lambda part: part["energy_pj"])
+    slow = max(parts, key=lambda part: part["bound_cycles"])
+    said = []
+    if design["energy_pj"] and most["energy_pj"]:
+        said.append(f"{most['name']} takes {most['energy_pj'] / design['energy_pj']:.0%} of the energy")
+    if design["bound_cycles"] and slow["bound_cycles"]:
+        said.append(f"{slow['name']} sets {slow['bound_cycles'] / design['bound_cycles']:.0%} of the cycles")
+    return f" {' and '.join(said)}." if said else ""
+
+
+def remarks(
+    omitted: Sequence[dict[str, Any]], designs: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]
+) -> list[str]:
+    """What a reader must know before any number: operators and layers that no total includes."""
+    said = []
+    if omitted:
+        said.append(omitted_sentence(omitted))
+    for i, design in enumerate(designs):
+        missing = len({f["layer"] for f in failures if f["design"] == i})
+        if missing:
+            layers = "1 layer has" if missing == 1 else f"{missing} layers have"
+            said.append(f"{layers} no mapping on {design['name']}: its totals leave them out, and can't be compared as they are.")
+    return said
+
+
+def omitted_sentence(omitted: Sequence[dict[str, Any]]) -> str:
+    """Names of operators that are not understood, with their number."""
+    names = list(dict.fromkeys(entry["op"] or entry["name"] for entry in omitted))
+    listed = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+    operators = math.fsum(entry["count"] for entry in omitted)
+    verb = "operator is" if operators == 1 else "operators are"
+    return f"{operators:.0f} {verb} not understood and in no total: {listed}."
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

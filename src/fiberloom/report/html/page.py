@@ -1,0 +1,78 @@
+"""The file: template, style, scripts and data put together, with every text from outside escaped for where it goes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from typing import Any, Final
+
+from fiberloom.report.quantities import energy, engineering
+
+SCRIPTS: Final = (
+    "format.js",
+    "element.js",
+    "summary.js",
+    "strips.js",
+    "table.js",
+    "details.js",
+    "roofline.js",
+    "levels.js",
+    "coverage.js",
+    "main.js",
+)
+"""In the order in which they need each other."""
+
+
+def page(content: Mapping[str, Any], generator: str) -> str:
+    """The report as one HTML document.
+
+    Args:
+        content: what `fiberloom.report.html.content.content` makes.
+        generator: what made it, for the foot of the page.
+    """
+    name = str(content["network"]["name"])
+    parts = {
+        "title": escape(f"{name} – fiberloom report"),
+        "name": escape(name),
+        "headline": escape(str(content["headline"])),
+        "generator": escape(generator),
+        "totals": _plain_totals(content),
+        "style": _asset("report.css"),
+        "content": script_json(content),
+        "script": '"use strict";\n(() => {\n' + "\n".join(_asset(script) for script in SCRIPTS) + "\n})();",
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("report.html"))
+
+
+def script_json(content: Mapping[str, Any]) -> str:
+    """JSON that can stand in a script element: no ``<``, ``>`` or ``&``, so that no text in it ends the element."""
+    written = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in ("<", ">", "&", "\u2028", "\u2029"):
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    return written
+
+
+def _asset(name: str) -> str:
+    return (files("fiberloom.report.html") / "assets" / name).read_text(encoding="utf-8").strip()
+
+
+def _plain_totals(content: Mapping[str, Any]) -> str:
+    """The totals for readers without JavaScript."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(str(design["name"]))}</th><td>{_quantity(design["cycles"], "")}</td>'
+        f"<td>{_quantity(design['seconds'], 's')}</td><td>{_energy(design['energy_pj'])}</td></tr>"
+        for design in content["designs"]
+    )
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Design", "Cycles", "Time", "Energy"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _quantity(value: Any, unit: str) -> str:
+    return engineering(float(value), unit).strip() if isinstance(value, int | float) else escape(str(value or "–"))
+
+
+def _energy(value: Any) -> str:
+    return energy(float(value)) if isinstance(value, int | float) else escape(str(value or "–"))
