@@ -346,14 +346,13 @@ def bert_base(tokens: int = 512) -> tuple[Layer, ...]:
     Projections and feed-forward products over `tokens`, and attention.
     """
     layers, width, heads = 12, 768, 12
-    attention = {"heads": heads, "queries": tokens, "keys": tokens, "depth": width // heads}
     made = [
         *(
             fully_connected(f"bert-base-{what}", outputs=width, inputs=width, batch=tokens)
             for what in ("qkv", "qkv", "qkv")
         ),
-        attention_scores("bert-base-scores", **attention),
-        attention_values("bert-base-values", **attention),
+        attention_scores("bert-base-scores", heads=heads, queries=tokens, keys=tokens, depth=width // heads),
+        attention_values("bert-base-values", heads=heads, queries=tokens, keys=tokens, depth=width // heads),
         fully_connected("bert-base-output", outputs=width, inputs=width, batch=tokens),
         fully_connected("bert-base-feed-forward-1", outputs=4 * width, inputs=width, batch=tokens),
         fully_connected("bert-base-feed-forward-2", outputs=width, inputs=4 * width, batch=tokens),

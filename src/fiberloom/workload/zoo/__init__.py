@@ -87,12 +87,21 @@ def build(name: str, *, dims: Mapping[str, int] | None = None, **options: Any) -
     known = spelled(name)
     if known is None:
         raise SpecError(f"there is no network '{name}' in the zoo", hint=nearest(name, MODELS))
-    model = MODELS[known]
-    given = {**(dims or {}), **{key: value for key, value in options.items() if value is not None}}
+    return sized(known, MODELS[known].make, dims or {}, options)
+
+
+def sized(name: str, make: Callable[..., Network], dims: Mapping[str, int], options: Mapping[str, Any]) -> Network:
+    """What `make` makes at these sizes, with these options; an option that is None counts as not given.
+
+    Raises:
+        SpecError: for a size or an option that `make` does not take.
+    """
+    takes = tuple(inspect.signature(make).parameters)
+    given = {**dims, **{key: value for key, value in options.items() if value is not None}}
     for key in given:
-        if key not in model.takes:
-            raise SpecError(f"{known} has no '{key}'", hint=nearest(key, model.takes))
-    return model.make(**given)
+        if key not in takes:
+            raise SpecError(f"{name} has no '{key}'", hint=nearest(key, takes))
+    return make(**given)
 
 
 def _plain(name: str) -> str:

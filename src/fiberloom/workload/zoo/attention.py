@@ -39,19 +39,22 @@ def attend(
     groups = heads if groups is None else groups
     depth = depth or width // heads
     values = values or b.shape(v)[2] // groups
-    sizes = {"heads": batch * heads, "queries": queries, "keys": b.shape(k)[1], "window": window}
-    shared = None if groups == heads else batch * groups
-    einsum = attention_scores(f"{name}.scores", depth=depth, groups=shared, **sizes)
-    x = b.einsum(
-        f"{name}.scores", "attention scores", einsum, {"Q": q, "K": k}, (batch, heads, queries, einsum.shape["j"])
+    keys, shared = b.shape(k)[1], None if groups == heads else batch * groups
+    scores = attention_scores(
+        f"{name}.scores", heads=batch * heads, queries=queries, keys=keys, depth=depth, groups=shared, window=window
     )
+    seen = (batch, heads, queries, scores.shape["j"])
+    x = b.einsum(f"{name}.scores", "attention scores", scores, {"Q": q, "K": k}, seen)
     if before:
         x = b.elementwise(f"{name}.{before.replace(' ', '_')}", before, x)
     if bias is not None:
         x = b.elementwise(f"{name}.bias", "add", x, bias)
     x = b.softmax(f"{name}.softmax", x)
-    einsum = attention_values(f"{name}.values", depth=values, groups=shared, **sizes)
-    return b.einsum(f"{name}.values", "attention values", einsum, {"S": x, "V": v}, (batch, queries, heads * values))
+    weighted = attention_values(
+        f"{name}.values", heads=batch * heads, queries=queries, keys=keys, depth=values, groups=shared, window=window
+    )
+    made = (batch, queries, heads * values)
+    return b.einsum(f"{name}.values", "attention values", weighted, {"S": x, "V": v}, made)
 
 
 def rotary(b: Builder, name: str, x: str, angles: str, share: float = 1.0) -> str:

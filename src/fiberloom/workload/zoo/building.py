@@ -28,6 +28,7 @@ OPERATIONS: Final[Mapping[str, int]] = {
     "relu": 1,  # max(x, 0)
     "relu6": 2,  # min(max(x, 0), 6)
     "tanh": 1,
+    "gelu_quick": 5,  # x · sigmoid(1.702 x): same as gelu, §2
     "sigmoid": 3,  # 1 / (1 + exp(-x)); the sign goes into the exponential
     "silu": 4,  # x · sigmoid(x): Elfwing et al., arXiv:1702.03118
     "softplus": 3,  # log(1 + exp(x))
@@ -55,15 +56,18 @@ class Builder:
 
     Args:
         number_format: of all tensors, unless a call says otherwise; a key of `BITS`.
+        weight_format: of parameters; None: as everything else.
 
     Raises:
         SpecError: for a number format that is not known.
     """
 
-    def __init__(self, name: str, number_format: str = "fp32") -> None:
+    def __init__(self, name: str, number_format: str = "fp32", weight_format: str | None = None) -> None:
         self.name = name
         self.number_format = number_format
-        _bits(number_format)
+        self.weight_format = weight_format or number_format
+        for given in (self.number_format, self.weight_format):
+            _bits(given)
         self._operators: dict[str, Operator] = {}
         self._tensors: dict[str, NetworkTensor] = {}
 
@@ -91,7 +95,7 @@ class Builder:
 
     def parameter(self, name: str, *shape: int) -> str:
         """A parameter; the same name again is the same parameter."""
-        return self.tensor(name, shape, Role.PARAMETER)
+        return self.tensor(name, shape, Role.PARAMETER, self.weight_format)
 
     def state(self, name: str, *shape: int, number_format: str | None = None) -> str:
         """What is kept from one call to the next."""
@@ -213,10 +217,10 @@ class Builder:
             name, "global average pool", Kind.POOLING, (x,), (batch, channels), operations=math.prod(self.shape(x))
         )
 
-    def embedding(self, name: str, indices: str, rows: int, width: int) -> str:
-        """Rows of a table of parameters, one per index."""
-        table = self.parameter(f"{name}.weight", rows, width)
-        return self.step(name, "embedding", Kind.LOOKUP, (indices, table), (*self.shape(indices), width))
+    def embedding(self, name: str, indices: str, rows: int, width: int, *, table: str | None = None) -> str:
+        """Rows of a table of parameters, one per index; `table` names one that is used elsewhere too."""
+        own = self.parameter(table or f"{name}.weight", rows, width)
+        return self.step(name, "embedding", Kind.LOOKUP, (indices, own), (*self.shape(indices), width))
 
     def reshape(self, name: str, x: str, *shape: int, op: str = "reshape") -> str:
         """The same elements, or some of them, in another shape."""

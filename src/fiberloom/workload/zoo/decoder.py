@@ -28,14 +28,13 @@ class Decoder:
         norm: ``layer norm`` or ``rms norm``.
         positions: rows of a learned table of positions; None: rotary positions.
         rotary: share of a head's elements that rotary positions turn.
-        fused: queries, keys and values come from one product.
+        fused: queries, keys and values come from one product; `fused_gate`: so do a gate and what it multiplies.
         tied: logits come from the table of words.
         head_norm: queries and keys are normalised head by head (Qwen3).
-        parallel: attention and feed-forward read the same token (GPT-J's layout).
         windows: keys that a token sees, per layer; None for all. Empty: all layers see all keys.
         experts: mixture of experts in the layers of `sparse`.
         latent: latent attention instead of heads of keys and values.
-        final: ``""`` for none, ``words`` for logits, or the name of last layers that are not known.
+        final: ``""`` for none, ``words`` for logits, ``sequence`` for `labels` classes, or the name of last layers not known.
     """
 
     name: str
@@ -52,6 +51,7 @@ class Decoder:
     positions: int | None = None
     rotary: float = 1.0
     fused: bool = False
+    fused_gate: bool = False
     qkv_bias: bool = False
     output_bias: bool = False
     feed_forward_bias: bool = False
@@ -62,6 +62,8 @@ class Decoder:
     sparse: frozenset[int] = frozenset()
     latent: Latent | None = None
     final: str = "words"
+    labels: int = 2
+    notes: tuple[str, ...] = ()
 
     @property
     def cached_elements(self) -> int:
@@ -74,6 +76,7 @@ def decoder(
     this: Pass,
     *,
     number_format: str = "fp32",
+    weight_format: str | None = None,
     cache_format: str | None = None,
     form: str | None = None,
     source: str = "",
@@ -81,7 +84,7 @@ def decoder(
     """The network of one pass.
 
     Args:
-        cache_format: number format of the cache; None: as everything else.
+        weight_format, cache_format: number formats of parameters and of the cache; None: as everything else.
         form: of latent attention, see `latent_attention`.
 
     Raises:
@@ -91,7 +94,7 @@ def decoder(
         raise SpecError(f"{model.name} has {model.positions} positions; {this.context} tokens are asked for")
     if form is not None and model.latent is None:
         raise SpecError(f"{model.name} has no latent attention, of which to choose the form", hint="leave it out")
-    b = Builder(model.name, number_format)
+    b = Builder(model.name, number_format, weight_format)
     x = b.embedding(
         "words", b.input("tokens", this.batch, this.tokens, number_format="int32"), model.vocabulary, model.width
     )
@@ -117,14 +120,17 @@ def decoder(
             y = mixture(b, here, y, model.experts, model.function)
         else:
             y = feed_forward(
-                b, here, y, model.inside, gated=model.gated, function=model.function, bias=model.feed_forward_bias
-            )
+                b, here, y, model.inside, gated=model.gated, function=model.function, bias=model.feed_forward_bias,
+                fused=model.fused_gate,
+            )  # fmt: skip
         x = b.elementwise(f"{here}.add2", "add", x, y)
     x = b.norm("norm", x, model.norm)
     if this.last_only and this.tokens > 1:
         x = b.reshape("last_token", x, this.batch, 1, model.width, op="slice")
     if model.final == "words":
         x = b.linear("logits", x, model.vocabulary, bias=False, weight="words.weight" if model.tied else None)
+    elif model.final == "sequence":
+        x = b.linear("classifier", x, model.labels, bias=False)
     elif model.final:
         x = unknown_head(b, model.final, x)
     return b.network(x, source=source, notes=_notes(model, this))
@@ -169,4 +175,4 @@ def _notes(model: Decoder, this: Pass) -> tuple[str, ...]:
         notes.append("the first tokens of a sliding window see fewer keys than are counted")
     if model.experts:
         notes.append("experts: as many as a router that chooses evenly is expected to hit, with even loads")
-    return tuple(notes)
+    return (*notes, *model.notes)

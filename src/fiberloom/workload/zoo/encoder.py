@@ -62,7 +62,9 @@ class ImageEncoder:
         image, patch: rows (and columns) of each.
         distilled: there is a distillation token beside the class token (DeiT, §4).
         pooled: a fully connected layer with tanh on the class token.
-        labels: classes; 0: no classifier. A distilled network has two classifiers and takes their mean.
+        labels: classes; 0: no classifier.
+        heads_apart: the distillation token has a classifier of its own, and the two are averaged.
+        unknown: name of last layers that are not known.
     """
 
     name: str
@@ -74,6 +76,7 @@ class ImageEncoder:
     pooled: bool = False
     labels: int = 1000
     heads_apart: bool = False
+    unknown: str = ""
 
 
 def encode(b: Builder, shape: Encoder, x: str, prefix: str = "layers") -> str:
@@ -96,7 +99,13 @@ def _layer(b: Builder, shape: Encoder, here: str, x: str) -> str:
 
 
 def text_encoder(
-    model: TextEncoder, *, batch: int = 1, seq: int = 128, number_format: str = "fp32", source: str = ""
+    model: TextEncoder,
+    *,
+    batch: int = 1,
+    seq: int = 128,
+    number_format: str = "fp32",
+    weight_format: str | None = None,
+    source: str = "",
 ) -> Network:
     """The network of an encoder of `batch` texts of `seq` tokens.
 
@@ -105,7 +114,7 @@ def text_encoder(
     """
     if seq > model.positions - model.offset:
         raise SpecError(f"{model.name} has {model.positions - model.offset} positions, {seq} tokens are asked for")
-    b = Builder(model.name, number_format)
+    b = Builder(model.name, number_format, weight_format)
     width = model.encoder.width
     x = b.embedding("words", b.input("tokens", batch, seq, number_format="int32"), model.vocabulary, width)
     if model.segments:
@@ -149,7 +158,7 @@ def unknown_head(b: Builder, head: str, x: str) -> str:
 
 
 def image_encoder(
-    model: ImageEncoder, *, batch: int = 1, number_format: str = "fp32", source: str = ""
+    model: ImageEncoder, *, batch: int = 1, number_format: str = "fp32", weight_format: str | None = None, source: str = ""
 ) -> Network:  # fmt: skip
     """The network of an encoder of `batch` images.
 
@@ -158,7 +167,7 @@ def image_encoder(
     """
     if model.image % model.patch:
         raise SpecError(f"{model.name}: patches of {model.patch} do not tile an image of {model.image}")
-    b = Builder(model.name, number_format)
+    b = Builder(model.name, number_format, weight_format)
     width, side = model.encoder.width, model.image // model.patch
     x = b.convolution(
         "patches", b.input("image", batch, model.channels, model.image, model.image), width,
@@ -172,7 +181,7 @@ def image_encoder(
     x = b.step("concatenate", "concatenate", Kind.LAYOUT, (*own, x), (batch, tokens, width))
     x = b.elementwise("add_positions", "add", x, b.parameter("positions", 1, tokens, width))
     x = b.norm("norm", encode(b, model.encoder, x))
-    outputs = [x]
+    outputs = [unknown_head(b, model.unknown, x)] if model.unknown else [x]
     if model.pooled or model.labels:
         first = b.reshape("first_token", x, batch, width, op="slice")
         if model.pooled:

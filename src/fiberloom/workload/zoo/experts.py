@@ -20,6 +20,7 @@ class Experts:
         width: inside one expert.
         shared: width inside the expert that all tokens take; 0: there is none.
         shared_gate: the shared expert's output is weighted by a sigmoid of a product with the token.
+        scoring: what the router makes of its scores, ``softmax`` or ``sigmoid`` (DeepSeek-V3, arXiv:2412.19437, equation 15).
     """
 
     total: int
@@ -27,6 +28,7 @@ class Experts:
     width: int
     shared: int = 0
     shared_gate: bool = False
+    scoring: str = "softmax"
 
     def hit(self, tokens: int) -> int:
         """Experts that at least one of `tokens` chooses, expected of a router that chooses evenly: ``E · (1 − (1 − k/E)^T)``."""
@@ -40,14 +42,26 @@ class Experts:
         return tuple(load for load in ((more, each + 1), (hit - more, each)) if load[0])
 
 
-def feed_forward(b: Builder, here: str, x: str, inside: int, *, gated: bool, function: str, bias: bool) -> str:
-    """Two layers with a function between them; gated: a third multiplies what the function gives (Shazeer, arXiv:2002.05202)."""
-    width = b.shape(x)[-1]
-    if gated:
-        y = b.elementwise(f"{here}.{function}", function, b.linear(f"{here}.gate", x, inside, bias=bias))
-        y = b.elementwise(f"{here}.multiply", "multiply", y, b.linear(f"{here}.up", x, inside, bias=bias))
+def feed_forward(
+    b: Builder, here: str, x: str, inside: int, *, gated: bool, function: str, bias: bool, fused: bool = False
+) -> str:
+    """Two layers with a function between them; gated: a third multiplies what the function gives (Shazeer, arXiv:2002.05202).
+
+    Args:
+        inside: width between the layers.
+        fused: the gate and what it multiplies come from one product.
+    """
+    *lead, width = b.shape(x)
+    if gated and fused:
+        both = b.linear(f"{here}.gate_up", x, 2 * inside, bias=bias)
+        y, up = (b.reshape(f"{here}.{part}", both, *lead, inside, op="slice") for part in ("gate", "up"))
+    elif gated:
+        y, up = (b.linear(f"{here}.{part}", x, inside, bias=bias) for part in ("gate", "up"))
     else:
-        y = b.elementwise(f"{here}.{function}", function, b.linear(f"{here}.up", x, inside, bias=bias))
+        y = b.linear(f"{here}.up", x, inside, bias=bias)
+    y = b.elementwise(f"{here}.{function}", function, y)
+    if gated:
+        y = b.elementwise(f"{here}.multiply", "multiply", y, up)
     return b.linear(f"{here}.down", y, width, bias=bias)
 
 
@@ -56,7 +70,10 @@ def mixture(b: Builder, here: str, x: str, experts: Experts, function: str) -> s
     *lead, width = b.shape(x)
     tokens, chosen = math.prod(lead), experts.chosen
     scores = b.linear(f"{here}.router", x, experts.total, bias=False, op="router")
-    scores = b.softmax(f"{here}.router.softmax", scores)
+    if experts.scoring == "softmax":
+        scores = b.softmax(f"{here}.router.softmax", scores)
+    else:
+        scores = b.elementwise(f"{here}.router.{experts.scoring}", experts.scoring, scores)
     # one comparison per expert for every choice
     choices = b.step(
         f"{here}.router.choose", "top-k", Kind.REDUCTION, (scores,), (*lead, chosen),

@@ -38,16 +38,21 @@ LLAMA2_70B: Final = Decoder(
 )
 
 
-def encoder_of(model: TextEncoder) -> Callable[..., Network]:
+def encoder_of(model: TextEncoder, number_format: str = "fp32", source: str = "") -> Callable[..., Network]:
     """A function that makes the network of an encoder at given sizes."""
 
-    def make(*, batch: int = 1, seq: int = 128, number_format: str = "fp32") -> Network:
-        return text_encoder(model, batch=batch, seq=seq, number_format=number_format, source=f"zoo: {model.name}")
+    def make(
+        *, batch: int = 1, seq: int = 128, number_format: str = number_format, weight_format: str | None = None
+    ) -> Network:
+        return text_encoder(
+            model, batch=batch, seq=seq, number_format=number_format, weight_format=weight_format,
+            source=source or f"zoo: {model.name}",
+        )  # fmt: skip
 
     return make
 
 
-def decoder_of(model: Decoder, number_format: str) -> Callable[..., Network]:
+def decoder_of(model: Decoder, number_format: str, source: str = "") -> Callable[..., Network]:
     """A function that makes the network of one pass of a decoder, by default in its published number format."""
 
     def make(
@@ -59,10 +64,14 @@ def decoder_of(model: Decoder, number_format: str) -> Callable[..., Network]:
         phase: str | None = None,
         logits: str = "all",
         number_format: str = number_format,
+        weight_format: str | None = None,
         cache_format: str | None = None,
+        form: str | None = None,
     ) -> Network:
         this = one_pass(batch=batch, prompt=prompt, seq=seq, context=context, phase=phase, logits=logits)
-        source = f"zoo: {model.name}"
-        return decoder(model, this, number_format=number_format, cache_format=cache_format, source=source)
+        return decoder(
+            model, this, number_format=number_format, weight_format=weight_format, cache_format=cache_format, form=form,
+            source=source or f"zoo: {model.name}",
+        )  # fmt: skip
 
     return make
