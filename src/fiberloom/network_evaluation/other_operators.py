@@ -28,7 +28,7 @@ class Prices:
         bits_per_access: moved by one access.
         read_pj, write_pj: of one access; `compute_pj`: of one operation.
         read_bits, write_bits, shared_bits: per cycle, all instances; None never throttles.
-        compute_bits: width of the words that compute takes.
+        memory_bits, compute_bits: width of the words that the memory holds, and that compute takes.
     """
 
     memory: str
@@ -41,6 +41,7 @@ class Prices:
     write_bits: float | None
     shared_bits: float | None
     lanes: int
+    memory_bits: int
     compute_bits: int
 
 
@@ -70,6 +71,7 @@ def prices(architecture: Architecture) -> Prices:
         write_bits=bits(outermost.write_bandwidth),
         shared_bits=bits(outermost.shared_bandwidth),
         lanes=compute.instances,
+        memory_bits=outermost.word_bits,
         compute_bits=compute.word_bits,
     )
 
@@ -78,7 +80,7 @@ def stored_bits(tensor: NetworkTensor, widths: Widths, price: Prices) -> float:
     """Bits of a dense tensor in the outermost memory of a design."""
     width = tensor.bits
     if widths is Widths.DESIGN or (widths is Widths.FIT and width >= price.compute_bits):
-        width = price.compute_bits
+        width = price.memory_bits
     return float(tensor.elements * width)
 
 
