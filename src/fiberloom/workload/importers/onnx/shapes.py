@@ -1,0 +1,422 @@
+"""Shapes of all tensors of an ONNX graph, node by node, and what is known before the network runs.
+
+Each node's outputs come from the ONNX standard's own inference for its operator (`onnx.shape_inference.infer_node_outputs`), asked
+once per operator, attributes and input shapes; operators of ONNX Runtime have rules in `onnx_runtime_shapes`. Nodes that compute
+on constants and shapes alone are taken out, and an If whose condition is known is replaced by the branch that is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import Location, SpecError
+from fiberloom.workload.importers.onnx import onnx_runtime_shapes
+from fiberloom.workload.importers.onnx.elements import FLOAT, element_type
+from fiberloom.workload.importers.onnx.file import EXTERNAL, KEPT_ELEMENTS, load_onnx
+from fiberloom.workload.importers.onnx.folding import fold, foldable
+from fiberloom.workload.importers.onnx.graph import Step, ordered, steps_of
+
+Shape = tuple[int | None, ...]
+Result = tuple[tuple[int, Shape | None], ...]
+
+
+class Value(NamedTuple):
+    """What is known of a tensor.
+
+    Attributes:
+        element: ONNX type code; 0 when not known, or not a tensor.
+        shape: None when not even the number of axes is known; an extent of None is not known.
+        constant: it is the same in every run.
+        data: the elements themselves, of small constants.
+        why: which axis is not known, and why.
+    """
+
+    element: int
+    shape: Shape | None
+    constant: bool = False
+    data: NDArray[Any] | None = None
+    why: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether all extents are known."""
+        return self.shape is not None and None not in self.shape
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """The shape, when known."""
+        assert self.shape is not None
+        return tuple(n for n in self.shape if n is not None)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements, when known."""
+        return math.prod(self.extents)
+
+
+class Stored(NamedTuple):
+    """A tensor of a model's file that other constants are computed from, element by element.
+
+    Attributes:
+        element: type code of what has to be kept: that of the narrowest step on the way.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    element: int
+    density: float | None = None
+
+
+# Inputs whose values decide about shapes, by operator. source: the ONNX operator schemas.
+_SHAPING: Final[Mapping[str, tuple[int, ...]]] = {
+    "Reshape": (1,), "Slice": (1, 2, 3, 4), "Expand": (1,), "Tile": (1,), "Pad": (1, 3), "Resize": (1, 2, 3),
+    "ConstantOfShape": (0,), "Range": (0, 1, 2), "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "TopK": (1,),
+    "OneHot": (1,), "Upsample": (1,), "CenterCropPad": (1,), "AffineGrid": (1,), "Col2Im": (1, 2), "DFT": (1, 2),
+    "STFT": (1, 3), "MaxUnpool": (2,), "HannWindow": (0,), "HammingWindow": (0,), "BlackmanWindow": (0,),
+    "MelWeightMatrix": (0, 1), "SplitToSequence": (1,), "SequenceAt": (1,), "NonMaxSuppression": (2,),
+    **{f"Reduce{what}": (1,) for what in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp",
+                                          "SumSquare")},
+}  # fmt: skip
+_RANDOM: Final = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+# Constants computed from one tensor of the file in these ways can be kept as that tensor.
+_ELEMENT_BY_ELEMENT: Final = frozenset(
+    {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "CastLike", "DequantizeLinear",
+     "QuantizeLinear", "Mul", "Div", "Add", "Sub", "Neg"}
+)  # fmt: skip
+_CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan"})
+
+
+class Inference:
+    """Walks a graph once, in order; afterwards it holds what is known.
+
+    Attributes:
+        values: by tensor.
+        stored: constants that are kept in the model's file, by tensor (constants computed from them included).
+        live: steps that remain to be done in every run.
+        folded: how many nodes of each operator are computed before any run.
+        bodies: what a pass through inner graphs costs (`control_flow.Body`), by step.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        model: Any,
+        dims: Mapping[str, int],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.file = file
+        self.dims = dims
+        self.values: dict[str, Value] = {}
+        self.stored: dict[str, Stored] = {}
+        self.live: list[Step] = []
+        self.folded: Counter[str] = Counter()
+        self.used_dims: set[str] = set()
+        self.newer: set[str] = set()
+        self.bodies: dict[str, Any] = {}
+        self._opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+        self._opset_protos = list(model.opset_import)
+        self._ir_version = model.ir_version
+        self._progress = progress
+        self._names: set[str] = set()
+        self._schemas: dict[tuple[str, str], Any] = {}
+        self._memo: dict[Any, Result] = {}
+        self._types: dict[tuple[int, Shape | None], Any] = {}
+        self._declared: dict[str, Any] = {}
+
+    def run(self, graph: Any) -> None:
+        """Walk a whole graph whose inputs have values.
+
+        Raises:
+            SpecError: if it is not a graph, a node's inputs do not fit its operator, or dims name what it does not have.
+        """
+        self.declare(graph)
+        steps = ordered(steps_of(graph.node, self._names), [*self.values], self.file)
+        for index, step in enumerate(steps):
+            if self._progress is not None and index % 10_000 == 0:
+                self._progress(index, len(steps))
+            self.take(step)
+        if self._progress is not None:
+            self._progress(len(steps), len(steps))
+
+    def declare(self, graph: Any, rename: Mapping[str, str] | None = None) -> None:
+        """Take a graph's initializers and stated shapes."""
+        rename = rename or {}
+        for info in graph.value_info:
+            self._declared[rename.get(info.name, info.name)] = info.type
+        for info in graph.output:
+            self._declared.setdefault(rename.get(info.name, info.name), info.type)
+        for tensor in graph.initializer:
+            self._initializer(rename.get(tensor.name, tensor.name), tensor)
+        for sparse in graph.sparse_initializer:
+            name, shape = rename.get(sparse.values.name, sparse.values.name), tuple(sparse.dims)
+            density = math.prod(sparse.values.dims) / max(1, math.prod(shape))
+            self.values[name] = Value(sparse.values.data_type, shape, constant=True)
+            self.stored[name] = Stored(name, shape, sparse.values.data_type, density)
+
+    def bound(self, name: str, type_proto: Any) -> Value:
+        """What is stated about a tensor, with axes bound."""
+        tensor = type_proto.tensor_type
+        if not type_proto.HasField("tensor_type"):
+            return Value(0, None, why=f"'{name}' is a {type_proto.WhichOneof('value') or 'value of no type'}")
+        stated = list(tensor.shape.dim) if tensor.HasField("shape") else None
+        if stated is None:
+            return self._rebound(name, Value(tensor.elem_type, None))
+        shape: list[int | None] = []
+        for dim in stated:
+            if dim.HasField("dim_value"):
+                shape.append(dim.dim_value if dim.dim_value >= 0 else None)
+            elif dim.dim_param in self.dims:
+                self.used_dims.add(dim.dim_param)
+                shape.append(self.dims[dim.dim_param])
+            else:
+                shape.append(None)
+        return self._rebound(name, Value(tensor.elem_type, tuple(shape)))
+
+    def _rebound(self, name: str, value: Value) -> Value:
+        """Axes that `dims` give as ``name[axis]``."""
+        given, axis = [], 0
+        if value.shape is None:
+            while f"{name}[{axis}]" in self.dims:
+                given.append(self.dims[f"{name}[{axis}]"])
+                self.used_dims.add(f"{name}[{axis}]")
+                axis += 1
+            return value._replace(shape=tuple(given)) if given else value
+        if None not in value.shape:
+            return value
+        shape = list(value.shape)
+        for axis, extent in enumerate(shape):
+            key = f"{name}[{axis}]"
+            if extent is None and key in self.dims:
+                shape[axis] = self.dims[key]
+                self.used_dims.add(key)
+        return value._replace(shape=tuple(shape))
+
+    def _initializer(self, name: str, tensor: Any) -> None:
+        shape = tuple(tensor.dims)
+        data = None
+        if math.prod(shape) <= KEPT_ELEMENTS and tensor.data_location != EXTERNAL:
+            try:
+                data = load_onnx(".numpy_helper").to_array(tensor)
+            except (ValueError, TypeError, KeyError):
+                where = Location(self.file, field=f"initializer '{name}'")
+                raise SpecError(
+                    f"its values do not fit shape {list(shape)} of type {element_type(tensor.data_type).number_format}",
+                    where=where,
+                    hint="the file is damaged",
+                ) from None
+        self.values[name] = Value(tensor.data_type, shape, constant=True, data=data)
+        self.stored[name] = Stored(name, shape, tensor.data_type)
+
+    def take(self, step: Step) -> None:
+        """Infer one step, and fold it or keep it."""
+        missing = [name for name in step.inputs if name and name not in self.values]
+        if missing:
+            raise SpecError(f"its input '{missing[0]}' is made by no node before it", where=self.at(step))
+        if step.op in _CONTROL_FLOW and step.domain == "":
+            from fiberloom.workload.importers.onnx.control_flow import take_control_flow
+
+            take_control_flow(self, step)
+            return
+        given = [self.values[name] if name else None for name in step.inputs]
+        constant = all(v is None or v.constant for v in given) and step.op not in _RANDOM
+        results = self._constant_node(step) or self._inferred(step, given)
+        data = self._data(step, given, results)
+        if constant or data is not None:
+            self.folded[step.op] += 1
+        else:
+            self.live.append(step)
+        for index, name in enumerate(step.outputs):
+            if not name:
+                continue
+            element, shape = results[index] if index < len(results) else (0, None)
+            value = Value(element, shape, constant or data is not None)
+            if data is not None:
+                value = value._replace(data=data[index], shape=data[index].shape)
+            elif not value.known:
+                value = self._explained(step, name, value, given)
+            self.values[name] = value
+            if value.constant and step.domain == "" and index == 0:
+                self._keep_as_stored(step, name, value)
+
+    def _constant_node(self, step: Step) -> Result | None:
+        """Type and shape of a Constant, whose value may be large and is not copied."""
+        if step.op != "Constant" or step.domain:
+            return None
+        for attribute in step.node.attribute:
+            if attribute.HasField("t"):
+                return ((attribute.t.data_type, tuple(attribute.t.dims)),)
+            if attribute.HasField("sparse_tensor"):
+                return ((attribute.sparse_tensor.values.data_type, tuple(attribute.sparse_tensor.dims)),)
+        return None
+
+    def _inferred(self, step: Step, given: list[Value | None]) -> Result:
+        shaping = _SHAPING.get(step.op, ())
+        key = (
+            step.domain,
+            step.op,
+            len(step.outputs),
+            tuple(
+                None if v is None else (v.element, v.shape, _identity(v.data) if i in shaping else None)
+                for i, v in enumerate(given)
+            ),
+            tuple(a.SerializeToString() for a in step.node.attribute),
+        )
+        made = self._memo.get(key)
+        if made is None:
+            made = self._memo[key] = self._asked(step, given, shaping)
+        return made
+
+    def _asked(self, step: Step, given: list[Value | None], shaping: tuple[int, ...]) -> Result:
+        schema = self._schema(step)
+        if schema is None:
+            return onnx_runtime_shapes.infer(step, given)
+        shape_inference = load_onnx(".shape_inference")
+        types = {n: self._type(v) for n, v in zip(step.inputs, given, strict=True) if v is not None and v.element}
+        data = {}
+        for index in shaping:
+            value = given[index] if index < len(given) else None
+            if value is not None and value.data is not None:
+                data[step.inputs[index]] = load_onnx(".numpy_helper").from_array(value.data)
+        node = step.node
+        if tuple(node.input) != step.inputs or tuple(node.output) != step.outputs:
+            node = type(node)()
+            node.CopyFrom(step.node)
+            del node.input[:], node.output[:]
+            node.input.extend(step.inputs)
+            node.output.extend(step.outputs)
+        try:
+            inferred = shape_inference.infer_node_outputs(
+                schema, node, types, data, opset_imports=self._opset_protos, ir_version=self._ir_version
+            )
+        except (shape_inference.InferenceError, RuntimeError) as error:
+            reason = " ".join(str(error).replace("[ShapeInferenceError]", "").split())
+            shapes = ", ".join(f"'{n}' {_written(v)}" for n, v in zip(step.inputs, given, strict=True) if v)
+            raise SpecError(f"its inputs do not fit: {reason}", where=self.at(step), hint=f"inputs: {shapes}") from None
+        made = tuple(_read_type(inferred[name]) if name in inferred else (0, None) for name in step.outputs)
+        return onnx_runtime_shapes.completed(step, given, made)
+
+    def _schema(self, step: Step) -> Any:
+        key = (step.domain, step.op)
+        if key not in self._schemas:
+            defs = load_onnx(".defs")
+            version = self._opsets.get(step.domain, 1 if step.domain else defs.onnx_opset_version())
+            if step.domain == "" and version > defs.onnx_opset_version():
+                self.newer.add(
+                    f"operator set {version} is newer than the installed onnx knows ({defs.onnx_opset_version()})"
+                )
+            try:
+                self._schemas[key] = defs.get_schema(step.op, version, step.domain)
+            except defs.SchemaError:
+                self._schemas[key] = None
+        return self._schemas[key]
+
+    def _type(self, value: Value) -> Any:
+        key = (value.element, value.shape)
+        if key not in self._types:
+            self._types[key] = load_onnx(".helper").make_tensor_type_proto(value.element, value.shape)
+        return self._types[key]
+
+    def _data(self, step: Step, given: list[Value | None], results: Result) -> list[NDArray[Any]] | None:
+        if step.domain:
+            return None
+        if step.op in {"Shape", "Size"} and given and given[0] is not None and given[0].known:
+            if step.op == "Size":
+                return [np.asarray(given[0].elements, np.int64)]
+            attributes = step.attributes()
+            return [np.asarray(given[0].extents[attributes.get("start", 0) : attributes.get("end")], np.int64)]
+        if step.op == "Constant" and results[0][1] is not None:
+            if math.prod(n or 0 for n in results[0][1]) > KEPT_ELEMENTS:
+                return None
+            for attribute in step.node.attribute:
+                if attribute.HasField("t"):
+                    return [load_onnx(".numpy_helper").to_array(attribute.t)]
+        if not foldable(step.op) or any(v is not None and v.data is None for v in given):
+            return None
+        attributes = step.attributes()
+        if step.op == "Split" and len(step.outputs) > 1 and len(given) == 1 and "split" not in attributes:
+            extents = [shape[attributes.get("axis", 0)] for _, shape in results if shape]
+            attributes["split"] = extents if None not in extents else None
+        made = fold(step.op, [None if v is None else v.data for v in given], attributes)
+        return made if made is not None and len(made) >= len(step.outputs) else None
+
+    def _explained(self, step: Step, name: str, value: Value, given: list[Value | None]) -> Value:
+        """A value whose shape inference did not find: as the file states it or `dims` give it, or with the reason."""
+        if name in self._declared:
+            stated = self.bound(name, self._declared[name])
+            if stated.shape is not None and (value.shape is None or len(stated.shape) == len(value.shape)):
+                mine = value.shape or (None,) * len(stated.shape)
+                merged = tuple(a if a is not None else b for a, b in zip(mine, stated.shape, strict=True))
+                value = value._replace(shape=merged, element=value.element or stated.element)
+        value = self._rebound(name, value)
+        if value.known:
+            return value
+        for other in given:
+            if other is not None and other.why:
+                return value._replace(why=other.why)
+        if value.shape is None:
+            return value._replace(why=f"the shape of '{name}', made by {step.title}, is not known")
+        axis = value.shape.index(None)
+        return value._replace(why=f"extent '{name}[{axis}]', made by {step.title}, depends on the data")
+
+    def _keep_as_stored(self, step: Step, name: str, value: Value) -> None:
+        """Remember from which tensor of the file a constant is made, so that its elements are counted once, where they are kept."""
+        if step.op == "Constant" and value.known:
+            self.stored[name] = Stored(name, value.extents, value.element)
+            return
+        if step.op not in _ELEMENT_BY_ELEMENT or not value.known:
+            return
+        sources = [self.stored[i] for i in step.inputs if i in self.stored]
+        sources = [s for s in sources if math.prod(s.shape) == value.elements]
+        if sources:
+            source = sources[0]
+            narrow = min((source.element, value.element or FLOAT), key=lambda code: element_type(code).bits)
+            self.stored[name] = source._replace(element=narrow)
+
+    def at(self, step: Step) -> Location:
+        """Where a step stands."""
+        return Location(self.file, field=step.title)
+
+    def branch(self, graph: Any, step: Step, rename: Mapping[str, str] | None = None) -> tuple[list[Step], list[str]]:
+        """Steps of an inner graph and the names of its results, all with names of their own; its initializers are taken.
+
+        Args:
+            rename: names of the inner graph's inputs.
+        """
+        prefix = f"{step.name}/"
+        own = [t.name for t in graph.initializer] + [s.values.name for s in graph.sparse_initializer]
+        own += [o for node in graph.node for o in node.output if o]
+        names = dict(rename or {}) | {name: prefix + name for name in own}
+        self.declare(graph, names)
+        steps = ordered(steps_of(graph.node, self._names, names, prefix), [*self.values], self.file)
+        return steps, [names.get(o.name, o.name) for o in graph.output]
+
+    def declared(self, name: str) -> Any:
+        """The type that the file states for a tensor, or None."""
+        return self._declared.get(name)
+
+
+def _identity(data: NDArray[Any] | None) -> Any:
+    return None if data is None else (data.shape, data.tobytes())
+
+
+def _written(value: Value) -> str:
+    if value.shape is None:
+        return "of unknown shape"
+    return "[" + ", ".join("?" if n is None else str(n) for n in value.shape) + "]"
+
+
+def _read_type(type_proto: Any) -> tuple[int, Shape | None]:
+    if not type_proto.HasField("tensor_type"):
+        return 0, None
+    tensor = type_proto.tensor_type
+    if not tensor.HasField("shape"):
+        return tensor.elem_type, None
+    return tensor.elem_type, tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
