@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import io
 import logging
 import sys
 import warnings
@@ -89,7 +90,7 @@ def load(
         model = _exported(torch, model, example_inputs)
     elif not isinstance(model, torch.export.ExportedProgram):
         raise SpecError(
-            f"a {type(model).__name__} is not a PyTorch model",
+            f"an object of type {type(model).__name__} is not a PyTorch model",
             hint="give a torch.nn.Module, an ExportedProgram, a .pt2 file, or module.py:function",
         )
     return _imported(torch, model, dims, name or Path(source).stem, source)
@@ -136,13 +137,13 @@ def _made(torch: Any, model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[
         returned = function(**dims)
     except FiberloomError:
         raise
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise SpecError(f"{model} raised {type(error).__name__}: {_first_line(error)}") from None
     if isinstance(returned, (torch.nn.Module, torch.export.ExportedProgram)):
         returned = (returned, None)
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise SpecError(
-            f"{model} returned a {type(returned).__name__}",
+            f"{model} returned an object of type {type(returned).__name__}",
             hint="return (module, example_inputs); example inputs are a tuple of tensors, or a dict of keyword arguments",
         )
     return returned[0], returned[1], {}
@@ -166,8 +167,10 @@ def _function(place: str, name: str) -> Callable[..., Any]:
             module = importlib.import_module(place)
     except SpecError:
         raise
-    except Exception as error:  # the user's own code
-        raise SpecError(f"importing it raised {type(error).__name__}: {_first_line(error)}", where=Location(place)) from None
+    except (Exception, SystemExit) as error:  # the user's own code
+        raise SpecError(
+            f"importing it raised {type(error).__name__}: {_first_line(error)}", where=Location(place)
+        ) from None
     function = getattr(module, name, None)
     if not callable(function):
         known = [n for n, v in vars(module).items() if inspect.isfunction(v)]
@@ -178,7 +181,8 @@ def _function(place: str, name: str) -> Callable[..., Any]:
 def _exported(torch: Any, module: Any, example_inputs: Any) -> Any:
     if example_inputs is None:
         raise SpecError(
-            "a module needs example inputs", hint="example_inputs=(torch.randn(1, 3, 224, 224),): their shapes are the network's"
+            "a module needs example inputs",
+            hint="example_inputs=(torch.randn(1, 3, 224, 224),): their shapes are the network's",
         )
     positional, keywords = (), {}
     if isinstance(example_inputs, Mapping):
@@ -201,7 +205,9 @@ def _exported(torch: Any, module: Any, example_inputs: Any) -> Any:
 def _not_exportable(error: Exception) -> FiberloomError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = _first_line(error)
-    if kinds & {"GuardOnDataDependentSymNode", "UserError", "UncapturedHigherOrderOpError"} or "data-dependent" in str(error):
+    if kinds & {"GuardOnDataDependentSymNode", "UserError", "UncapturedHigherOrderOpError"} or "data-dependent" in str(
+        error
+    ):
         return UnsupportedError(
             f"torch.export can't follow the model, because its control flow depends on data: {text}",
             hint="export the part of one path, or write the choice as torch.where; a network has one fixed graph",
@@ -228,7 +234,7 @@ def _imported(torch: Any, program: Any, dims: dict[str, int], name: str, source:
             for node, spec in zip(placeholders, signature.input_specs, strict=True)
             if spec.kind is kinds.USER_INPUT and hasattr(node.meta.get("val"), "shape")
         }
-        extents = _Extents(inputs, dims)
+        extents = _Extents(inputs, dims, program.range_constraints)
         reader = GraphReader(extents)
         arguments, kept, own = [], set(signature.buffers_to_mutate.values()), {}
         seen: dict[int, Value] = {}
@@ -265,7 +271,7 @@ def _imported(torch: Any, program: Any, dims: dict[str, int], name: str, source:
 class _Extents:
     """The numbers that symbolic extents stand for: those given, else those of the example inputs."""
 
-    def __init__(self, inputs: Mapping[str, Any], dims: Mapping[str, int]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], dims: Mapping[str, int], ranges: Mapping[Any, Any]) -> None:
         self._names: dict[Any, list[str]] = {}
         self._hints: dict[Any, int | None] = {}
         for name, fake in inputs.items():
@@ -285,7 +291,14 @@ class _Extents:
                 shown = ", ".join(" = ".join(names) for names in self._names.values())
                 raise SpecError(
                     f"the program has no dynamic axis {listed([dim])}",
-                    hint=f"dynamic axes: {shown}" if known else "all its extents are fixed: export it with dynamic_shapes",
+                    hint=f"dynamic axes: {shown}"
+                    if known
+                    else "all its extents are fixed: export it with dynamic_shapes",
+                )
+            allowed = ranges.get(chosen[0])
+            if allowed is not None and not allowed.lower <= extent <= allowed.upper:
+                raise SpecError(
+                    f"'{dim}' is {extent}, but the program was exported for {allowed.lower} to {allowed.upper}"
                 )
             self._values[chosen[0]] = extent
 
@@ -335,11 +348,12 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                yield
     finally:
         logging.disable(before)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return (text.splitlines()[0] if text else type(error).__name__)[:300]

@@ -32,7 +32,7 @@ def convolution(call: Call) -> list[Operator]:
     batch = image.shape[0] if len(image.shape) == extents + 2 else 1
     channels = image.shape[-extents - 1]
     outputs = weight.shape[1] * groups if transposed else weight.shape[0]
-    steps = {
+    steps: dict[str, Any] = {
         "kernel": weight.shape[2:],
         "stride": _each(call["stride"], extents),
         "dilation": _each(call["dilation"], extents),
@@ -137,7 +137,7 @@ def _grouped_heads(call: Call, a: Value, b: Value) -> Operator | None:
     if found is None or a.shape[:-2] != b.shape[:-2]:
         return None
     heads, queries = math.prod(a.shape[:-2]), a.shape[-2]
-    sizes = {"heads": heads, "groups": heads // found.times, "queries": queries}
+    sizes: dict[str, Any] = {"heads": heads, "groups": heads // found.times, "queries": queries}
     if found.swapped:
         scores = attention_scores(call.name, keys=b.shape[-1], depth=b.shape[-2], **sizes)
         return call.einsum(scores, {"S": call.output, "Q": a, "K": found.base})
@@ -159,7 +159,7 @@ def attention(call: Call) -> list[Operator]:
         raise UnsupportedError(f"{heads} heads of queries for {grouped} of keys")
     shape = (*lead, queries, keys)
     scores, weights = (call.on_the_way(suffix, shape, query) for suffix in ("scores", "softmax"))
-    sizes = {"heads": heads, "groups": grouped, "queries": queries, "keys": keys}
+    sizes: dict[str, Any] = {"heads": heads, "groups": grouped, "queries": queries, "keys": keys}
     mask = _given(call, "attn_mask") or _given(call, "attn_bias")
     per_score = OPERATIONS["softmax"] + OPERATIONS["scale" if not mask else "scale and mask"]
     note = "scale and softmax" if not mask else "scale, mask and softmax"
@@ -227,7 +227,7 @@ def _letters(equation: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str
 
 def grouped_product(call: Call) -> list[Operator]:
     """``_grouped_mm``: rows sorted by expert, each times its expert's matrix; as even as the rows divide."""
-    a, b = (list(call.inputs) + [None, None])[:2]
+    a, b = [*call.inputs, None, None][:2]
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 3:
         raise UnsupportedError("only rows (tokens, width) times one matrix per expert are known")
     experts, depth, columns = b.shape
@@ -235,11 +235,10 @@ def grouped_product(call: Call) -> list[Operator]:
     made = []
     for count, rows, suffix in ((more, each + 1, "fuller"), (experts - more, each, "")):
         if count and rows:
-            einsum = fully_connected(call.name, outputs=columns, inputs=depth, batch=rows)
+            einsum = _reversed(fully_connected(call.name, outputs=columns, inputs=depth, batch=rows), "W")
             note = f"{a.shape[0]} rows spread as evenly as {experts} experts allow"
-            made.append(
-                call.einsum(einsum, {"I": a, "O": call.output}, suffix=suffix, besides=(b,), count=count, note=note)
-            )
+            operands = {"W": b, "I": a, "O": call.output}
+            made.append(call.einsum(einsum, operands, suffix=suffix, count=count, note=note))
     return made
 
 

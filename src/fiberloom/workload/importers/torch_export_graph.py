@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.errors import FiberloomError, SpecError, UnsupportedError
 from fiberloom.workload.importers.torch_export_contractions import CONTRACTIONS
 from fiberloom.workload.importers.torch_export_kinds import other_operator
 from fiberloom.workload.importers.torch_export_recurrent import RECURRENT
@@ -77,7 +77,8 @@ class GraphReader:
             return None
         written, bits = number_format(value.dtype)
         return self.add(
-            NetworkTensor(str(node.target), tuple(int(s) for s in value.shape), Role.CONSTANT, written, bits), parameter=True
+            NetworkTensor(str(node.target), tuple(int(s) for s in value.shape), Role.CONSTANT, written, bits),
+            parameter=True,
         )
 
     def _call(self, graph_module: Any, node: Any, held: Mapping[Any, Held]) -> Held:
@@ -105,7 +106,8 @@ class GraphReader:
 
     def _operator(self, node: Any, held: Mapping[Any, Held], made: Any, higher: str) -> Held:
         schema = _schema(node)
-        base = schema.name.split("::")[-1].rstrip("_") if schema is not None else higher
+        base = schema.name.split("::")[-1] if schema is not None else higher
+        base = base if base.endswith("__") else base.rstrip("_")
         arguments = _arguments(node, schema, held)
         inputs = [v for a in arguments.values() for v in _flat(a) if isinstance(v, Value)]
         fakes = list(made) if isinstance(made, (list, tuple)) else [made]
@@ -149,7 +151,9 @@ class GraphReader:
         try:
             return tuple(self._extents(s) for s in fake.shape)
         except SpecError as error:
-            raise UnsupportedError(f"the shape of '{node.name}' depends on data: {error.problem}", hint=error.hint) from None
+            raise UnsupportedError(
+                f"the shape of '{node.name}' depends on data: {error.problem}", hint=error.hint
+            ) from None
 
     def _named(self, node: Any, base: str) -> str:
         """The module's path, and the operator in modules that do several things; numbered when it comes again."""
@@ -183,8 +187,10 @@ def _operators(call: Call, inputs: list[Value]) -> list[Operator]:
         why = "PyTorch's operator is not known to fiberloom"
         if call.base in _CONTROL_FLOW:
             why = "control flow: what runs, and how often, depends on data"
-    except (SpecError, ValueError) as error:
-        found, why = None, str(getattr(error, "problem", error))
+    except FiberloomError as error:
+        found, why = None, error.problem
+    except Exception as error:  # arguments of a kind that no model so far had
+        found, why = None, f"its arguments can't be read ({type(error).__name__}: {error})"
     if found is not None:
         return [found]
     call.scratch.clear()

@@ -43,7 +43,13 @@ _PER_ELEMENT: Final[Mapping[str, int]] = {
     "dequantize_per_channel": 2,
     "dequantize_affine": 2,
     "quantize_affine": 5,
-    "diff": 1,
+    **dict.fromkeys(
+        ("diff", "floor_divide", "clip", "true_divide", "multiply", "subtract", "divide", "rsub", "square", "isclose"),
+        1,
+    ),
+    "_weight_norm": 5,  # square, sum, root, division, scale: Salimans and Kingma, NIPS'16, equation 2
+    "weight_norm": 5,
+    "_weight_norm_interface": 5,
     "tril": 0,
     "triu": 0,
 }
@@ -108,7 +114,11 @@ _MADE: Final = frozenset({
 })  # fmt: skip
 """Constants, made when needed."""
 
-_REDUCTIONS: Final = frozenset({"logsumexp", "linalg_vector_norm", "norm", "count_nonzero", "histc", "bincount", "std_mean", "var_mean"})
+_REDUCTIONS: Final = frozenset(
+    {"logsumexp", "linalg_vector_norm", "norm", "count_nonzero", "histc", "bincount", "std_mean", "var_mean"}
+)
+
+_BITWISE: Final = frozenset(f"__{name}__" for name in ("and", "or", "xor", "lshift", "rshift"))
 
 _SORTING: Final = frozenset({"sort", "topk", "argsort", "kthvalue", "median", "unique_consecutive"})
 
@@ -137,14 +147,16 @@ def other_operator(call: Call) -> Operator | None:
         return call.step(Kind.LAYOUT)
     if base in _SORTING:
         extent = max((v.elements for v in call.inputs), default=0)
-        return call.step(Kind.REDUCTION, extent * max(1, math.ceil(math.log2(max(2, extent)))), note="n·log₂ n comparisons")
+        return call.step(
+            Kind.REDUCTION, extent * max(1, math.ceil(math.log2(max(2, extent)))), note="n·log₂ n comparisons"
+        )
     if base in _SCANS:
         return call.step(Kind.SCAN, made)
     if base in _REDUCTIONS or "reduction" in call.tags:
         return call.step(Kind.REDUCTION, max((v.elements for v in call.inputs), default=0))
     if base in ("to", "_to_copy", "type_as", "convert_element_type"):
         return call.step(Kind.ELEMENTWISE, made, note="conversion of the number format")
-    if "pointwise" in call.tags:
+    if "pointwise" in call.tags or base in _BITWISE:
         return call.step(Kind.ELEMENTWISE, made)
     if call.view:
         return call.step(Kind.LAYOUT)

@@ -45,9 +45,7 @@ def recurrent(call: Call) -> list[Operator]:
         if directions > 1:
             shape = (*below.shape[:-1], sum(e.shape[-1] for e in ends))
             below = call.output if layer == layers - 1 else call.on_the_way(f"{layer}.both", shape, sequence)
-            made.append(
-                call.step(Kind.LAYOUT, suffix=f"{layer}.concatenation", inputs=tuple(ends), outputs=(below,))
-            )
+            made.append(call.step(Kind.LAYOUT, suffix=f"{layer}.concatenation", inputs=tuple(ends), outputs=(below,)))
     return made
 
 
@@ -61,7 +59,9 @@ def _layer(
     lead = below.shape[:-1]
     width = of_state.shape[1]
     hidden = projection.shape[1] if projection else width
-    from_input, from_state = (call.on_the_way(f"{suffix}.{n}", (*lead, rows), below) for n in ("input gates", "state gates"))
+    from_input, from_state = (
+        call.on_the_way(f"{suffix}.{n}", (*lead, rows), below) for n in ("input gates", "state gates")
+    )
     before = call.on_the_way(f"{suffix}.state", (*lead, width), below)
     after = call.output if last else call.on_the_way(f"{suffix}.output", (*lead, width), below)
     cells = call.on_the_way(f"{suffix}.cell output", (*lead, hidden), below) if projection else after

@@ -11,7 +11,9 @@ from fiberloom.workload.importers.torch_export_values import Repeated, Value
 _SAME: Final = frozenset({"detach", "alias", "lift_fresh", "lift_fresh_copy", "detach_copy", "alias_copy"})
 _DROPOUT: Final = frozenset({"dropout", "alpha_dropout", "feature_dropout"})
 _CONVERSIONS: Final = frozenset({"to", "_to_copy", "type_as", "contiguous", "clone"})
-_DEQUANTISATION: Final = frozenset({"dequantize_per_tensor", "dequantize_per_channel", "dequantize_affine", "dequantize"})
+_DEQUANTISATION: Final = frozenset(
+    {"dequantize_per_tensor", "dequantize_per_channel", "dequantize_affine", "dequantize"}
+)
 _RESHAPES: Final = frozenset({
     "view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "expand", "expand_as", "view_as",
     "slice", "select", "split", "split_with_sizes", "chunk", "unbind", "narrow", "_reshape_alias",
@@ -84,7 +86,14 @@ class RepeatedHeads:
             known = self.found[x.name]
             if made.shape == x.shape and base in _CONVERSIONS:
                 self.found[made.name] = known
-            elif base in ("transpose", "mT") and {arguments.get(n, d) % 4 for n, d in (("dim0", -2), ("dim1", -1))} == {2, 3}:
+            elif base in ("transpose", "mT") and {arguments.get(n, d) % 4 for n, d in (("dim0", -2), ("dim1", -1))} == {
+                2,
+                3,
+            }:
                 self.found[made.name] = known._replace(swapped=not known.swapped)
-            elif made.shape[-2:] == x.shape[-2:] and base in _RESHAPES | {"view", "reshape"} and made.elements == x.elements:
+            elif (
+                made.shape[-2:] == x.shape[-2:]
+                and base in _RESHAPES | {"view", "reshape"}
+                and made.elements == x.elements
+            ):
                 self.found[made.name] = known
