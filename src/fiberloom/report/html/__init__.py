@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fiberloom.errors import SpecError
-from fiberloom.report.html.content import content, rounded
+from fiberloom.report.html.content import content
 from fiberloom.report.html.page import page
 
 __all__ = ["render", "write_report"]
@@ -29,7 +29,7 @@ def render(result: Mapping[str, Any]) -> str:
     Raises:
         SpecError: if it is something else.
     """
-    return page(rounded(content(result)), _generator())
+    return page(content(result), _generator())
 
 
 def write_report(result: Mapping[str, Any], path: str | Path) -> None:

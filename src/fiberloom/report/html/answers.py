@@ -1,24 +1,22 @@
-"""One evaluation as the page needs it: energy by component, words and metadata by level and tensor, a point under the roof."""
+"""One account of a layer as the page needs it: energy by component, words and metadata by level and tensor, a point under the roof."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from fiberloom.report.html.components import COMPUTE, Component, index_of
-from fiberloom.report.html.source import Json, finite, items, mapping, number, text
-
-_ACTIONS = ("reads", "fills", "updates")
+from fiberloom.report.html.components import Component, index_of
+from fiberloom.report.html.source import Json, entries, finite, items, mapping, number, text
 
 
 @dataclass(frozen=True)
 class TensorUse:
-    """A tensor at a level: words over all instances.
+    """A tensor at a level. Words are of all instances, but `tile` and `occupied` of one.
 
     Attributes:
-        tile, occupied: words of the tile, dense and as given room, per instance.
-        dense: words if nothing were sparse; None where the result does not say.
+        tile, occupied: words of the tile, dense and as given room.
+        dense: words moved if nothing were sparse.
         metadata: metadata and payload items moved.
     """
 
@@ -30,7 +28,7 @@ class TensorUse:
     updates: float
     gated: float
     skipped: float
-    dense: float | None
+    dense: float
     metadata: float
     energy_pj: float | None
     metadata_pj: float
@@ -42,24 +40,41 @@ class TensorUse:
 
 @dataclass(frozen=True)
 class LevelUse:
-    """A storage level in one evaluation; words per instance."""
+    """A storage level in one evaluation; `used` and `capacity` in words per instance."""
 
     name: str
     used: float | None
     capacity: float | None
-    cycles: float | None
     tensors: tuple[TensorUse, ...]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One evaluation.
+class Saved:
+    """The same mapping on the same hardware without formats, gating and skipping, over what it costs with them.
 
     Attributes:
-        edp: energy times time, in J·s (pJ·cycles·1e-21 where the clock is not known).
+        speedup, energy_ratio: without / with.
+        dense_energy: pJ without, by component; None where unknown.
+        fits: whether the dense tiles fit the memories.
+    """
+
+    speedup: float | None
+    energy_ratio: float | None
+    dense_cycles: float | None
+    dense_energy: Mapping[str, float | None]
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One computation of a layer on a design.
+
+    Attributes:
+        edp: energy times time, in J·s (times cycles where the clock is not known).
         bound: place of the component that sets the cycles, -1 where it is none of them.
         intensity: computations that take a cycle per word that the outermost level moves.
         rate: computations that take a cycle, per cycle.
+        mapped_as: the Einsum that is mapped, where it is not the layer's own.
     """
 
     cycles: float | None
@@ -73,11 +88,11 @@ class Answer:
     compute: Json
     certificate: Json
     loop_nest: str
-    warnings: tuple[str, ...]
-    intensity: float | None = None
-    rate: float | None = None
-    outer_words: float = 0.0
-    provenance: Json = field(default_factory=dict)
+    mapped_as: str
+    notes: tuple[str, ...]
+    saved: Saved | None
+    intensity: float | None
+    rate: float | None
 
     @property
     def edp(self) -> float | None:
@@ -85,32 +100,36 @@ class Answer:
         return None if time is None or self.energy_pj is None else self.energy_pj * 1e-12 * time
 
 
-def read_answer(evaluation: Json, components: Sequence[Component]) -> Answer:
-    """An evaluation's dictionary (docs/json.md), with its component energies in the order of `components`."""
-    place = index_of(tuple(components))
-    energies = mapping(evaluation.get("energy_by_component_pj"))
-    levels = tuple(_level(entry) for entry in map(mapping, items(evaluation.get("levels"))))
-    compute = mapping(evaluation.get("compute"))
-    cycles = number(evaluation.get("cycles"))
+def read_answer(entry: Json, components: Sequence[Component], cycle_seconds: float | None) -> Answer:
+    """The account of a layer, with its component energies in the order of `components`.
+
+    Args:
+        cycle_seconds: of the design's clock.
+    """
+    energies = mapping(entry.get("energy_by_component_pj"))
+    levels = tuple(_level(level) for level in entries(entry.get("levels")))
+    compute = mapping(entry.get("compute"))
+    cycles = number(entry.get("cycles"))
     busy = (finite(compute.get("actual")) or 0.0) + (finite(compute.get("gated")) or 0.0)
     outer = sum(tensor.moved for tensor in levels[0].tensors) if levels else 0.0
+    bottleneck = text(entry.get("bottleneck"))
     return Answer(
         cycles=cycles,
-        seconds=number(evaluation.get("seconds")),
-        energy_pj=number(evaluation.get("energy_pj")),
-        utilization=number(evaluation.get("utilization")),
-        bottleneck=text(evaluation.get("bottleneck")),
-        bound=place.get(text(evaluation.get("bottleneck")), -1),
+        seconds=None if cycles is None or cycle_seconds is None else cycles * cycle_seconds,
+        energy_pj=number(entry.get("energy_pj")),
+        utilization=number(entry.get("utilization")),
+        bottleneck=bottleneck,
+        bound=index_of(components).get(bottleneck, -1),
         energy=tuple(finite(energies.get(component.name)) or 0.0 for component in components),
         levels=levels,
         compute=compute,
-        certificate=mapping(evaluation.get("certificate")),
-        loop_nest=text(evaluation.get("loop_nest")),
-        warnings=tuple(map(text, items(evaluation.get("warnings")))),
+        certificate=mapping(entry.get("certificate")),
+        loop_nest="\n".join(map(text, items(entry.get("loop_nest")))),
+        mapped_as=text(mapping(entry.get("mapped_as")).get("einsum")),
+        notes=tuple(map(text, (*items(entry.get("notes")), *items(entry.get("warnings"))))),
+        saved=_saved(mapping(entry.get("saved"))),
         intensity=busy / outer if outer > 0 and busy > 0 else None,
         rate=busy / cycles if cycles and busy > 0 else None,
-        outer_words=outer,
-        provenance=mapping(evaluation.get("provenance")),
     )
 
 
@@ -119,51 +138,54 @@ def _level(entry: Json) -> LevelUse:
         name=text(entry.get("name")),
         used=finite(entry.get("used_words")),
         capacity=finite(entry.get("capacity_words")),
-        cycles=finite(entry.get("cycles")),
         tensors=tuple(_tensor(str(name), mapping(use)) for name, use in mapping(entry.get("tensors")).items()),
     )
 
 
 def _tensor(name: str, use: Json) -> TensorUse:
-    instances = finite(use.get("instances"))
-    instances = 1.0 if instances is None else instances
-    counts = {action: mapping(use.get(action)) for action in _ACTIONS}
-    dense = [finite(use.get(f"dense_{action}")) for action in _ACTIONS]
-    energies = mapping(use.get("energy_by_action_pj"))
+    traffic = {action: mapping(counts) for action, counts in mapping(use.get("traffic")).items()}
     return TensorUse(
         name=name,
         tile=finite(use.get("tile_words")),
         occupied=finite(use.get("occupied_words")),
-        reads=_count(counts["reads"], "actual") * instances,
-        fills=_count(counts["fills"], "actual") * instances,
-        updates=_count(counts["updates"], "actual") * instances,
-        gated=sum(_count(c, "gated") for c in counts.values()) * instances,
-        skipped=sum(_count(c, "skipped") for c in counts.values()) * instances,
-        dense=None if any(d is None for d in dense) else sum(d or 0.0 for d in dense) * instances,
-        metadata=sum(_metadata(mapping(use.get(f"metadata_{action}"))) for action in _ACTIONS) * instances,
+        reads=_count(traffic.get("read"), "actual"),
+        fills=_count(traffic.get("fill"), "actual"),
+        updates=_count(traffic.get("update"), "actual"),
+        gated=sum(_count(counts, "gated") for counts in traffic.values()),
+        skipped=sum(_count(counts, "skipped") for counts in traffic.values()),
+        dense=sum(_count(counts, "dense") for counts in traffic.values()),
+        metadata=sum(finite(items) or 0.0 for items in mapping(use.get("metadata_items")).values()),
         energy_pj=finite(use.get("energy_pj")),
-        metadata_pj=sum(finite(pj) or 0.0 for action, pj in energies.items() if str(action).startswith("metadata_")),
+        metadata_pj=finite(use.get("metadata_pj")) or 0.0,
     )
 
 
-def _count(counts: Json, kind: str) -> float:
-    return finite(counts.get(kind)) or 0.0
+def _count(counts: Json | None, kind: str) -> float:
+    return finite((counts or {}).get(kind)) or 0.0
 
 
-def _metadata(counts: Json) -> float:
-    return sum(finite(item) or 0.0 for rank in items(counts.get("actual")) for item in items(rank))
+def _saved(entry: Json) -> Saved | None:
+    if not entry:
+        return None
+    return Saved(
+        speedup=finite(entry.get("speedup")),
+        energy_ratio=finite(entry.get("energy_ratio")),
+        dense_cycles=finite(entry.get("dense_cycles")),
+        dense_energy={text(e.get("name")): finite(e.get("dense_energy_pj")) for e in entries(entry.get("by_component"))},
+        fits=entry.get("dense_fits") is not False,
+    )
 
 
-def compute_place(components: Sequence[Component]) -> int:
-    """Place of the compute among the components, -1 without one."""
-    return next((i for i, component in enumerate(components) if component.kind == COMPUTE), -1)
+def answer_dict(answer: Answer, intern: Callable[[str], int]) -> dict[str, Any]:
+    """For the page.
 
-
-def answer_dict(answer: Answer, intern: Any) -> dict[str, Any]:
-    """For the page; texts are handed to `intern`, which returns their number."""
+    Args:
+        intern: stores a text and returns its number.
+    """
+    certificate = {key: answer.certificate.get(key) for key in ("status", "gap", "objective")}
+    saved = answer.saved
     return {
         "cycles": answer.cycles,
-        "seconds": answer.seconds,
         "energy_pj": answer.energy_pj,
         "edp": answer.edp,
         "utilization": answer.utilization,
@@ -172,22 +194,26 @@ def answer_dict(answer: Answer, intern: Any) -> dict[str, Any]:
         "energy": list(answer.energy),
         "intensity": answer.intensity,
         "rate": answer.rate,
-        "certificate": {key: answer.certificate.get(key) for key in ("status", "gap", "objective")} if answer.certificate else None,
+        "certificate": certificate if answer.certificate else None,
         "nest": intern(answer.loop_nest) if answer.loop_nest else None,
-        "warnings": [intern(warning) for warning in answer.warnings],
-        "levels": [{"used": level.used, "tensors": [_tensor_dict(t) for t in level.tensors]} for level in answer.levels],
+        "mapped_as": answer.mapped_as,
+        "notes": [intern(note) for note in answer.notes],
+        "saved": None if saved is None else [saved.speedup, saved.energy_ratio, saved.fits],
+        "levels": [{"used": level.used, "tensors": [_tensor_row(t) for t in level.tensors]} for level in answer.levels],
     }
 
 
-def _tensor_dict(use: TensorUse) -> dict[str, Any]:
-    return {
-        "name": use.name,
-        "tile": use.tile,
-        "occupied": use.occupied,
-        "actual": use.moved,
-        "gated": use.gated,
-        "skipped": use.skipped,
-        "metadata": use.metadata,
-        "pj": use.energy_pj,
-        "metadata_pj": use.metadata_pj,
-    }
+def _tensor_row(use: TensorUse) -> list[Any]:
+    """In the order in which the page reads them."""
+    return [
+        use.name,
+        use.tile,
+        use.occupied,
+        use.moved,
+        use.gated,
+        use.skipped,
+        use.dense,
+        use.metadata,
+        use.energy_pj,
+        use.metadata_pj,
+    ]

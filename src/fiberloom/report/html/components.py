@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from fiberloom.report.html.source import Json, items, mapping, text
+from fiberloom.report.html.source import Json, entries, mapping, text
 
 MEMORY, BUFFER, REGISTER, COMPUTE, NETWORK = "memory", "buffer", "register", "compute", "network"
 
@@ -30,23 +30,28 @@ class Component:
     variant: int
 
 
-def components_of(evaluation: Json, hardware: Json) -> tuple[Component, ...]:
+def components_of(entries_of_design: Iterable[Json], hardware: Json) -> tuple[Component, ...]:
     """Levels from the outermost on, compute, networks.
 
     Args:
-        evaluation: the dictionary of any evaluation on the design.
-        hardware: what the result says of the design; ``levels`` with ``name`` and ``component`` where it does.
+        entries_of_design: accounts of layers on the design.
+        hardware: what the result says of the design.
     """
-    classes = {text(entry.get("name")): text(entry.get("component")) for entry in map(mapping, items(hardware.get("levels")))}
-    levels = [text(mapping(level).get("name")) for level in items(evaluation.get("levels"))]
-    compute = text(mapping(evaluation.get("compute")).get("name"))
-    found: list[tuple[str, str]] = []
-    for place, name in enumerate(levels):
-        found.append((name, KIND_OF_CLASS.get(classes.get(name, "")) or _guess(name, place, len(levels))))
+    stated = entries(hardware.get("levels"))
+    classes = {text(entry.get("name")): text(entry.get("component")) for entry in stated}
+    levels = dict.fromkeys(classes)
+    compute = text(mapping(hardware.get("compute")).get("name"))
+    others: dict[str, None] = {}
+    for entry in entries_of_design:
+        levels |= dict.fromkeys(text(level.get("name")) for level in entries(entry.get("levels")))
+        compute = compute or text(mapping(entry.get("compute")).get("name"))
+        others |= dict.fromkeys(map(str, mapping(entry.get("energy_by_component_pj"))))
+    names = list(levels)
+    found = [(name, KIND_OF_CLASS.get(classes.get(name, "")) or _guess(name, i, len(names))) for i, name in enumerate(names)]
     if compute:
         found.append((compute, COMPUTE))
     known = {name for name, _ in found}
-    found += [(name, NETWORK) for name in map(str, mapping(evaluation.get("energy_by_component_pj"))) if name not in known]
+    found += [(name, NETWORK) for name in others if name not in known]
     return tuple(_numbered(found))
 
 
@@ -71,11 +76,11 @@ def _numbered(found: list[tuple[str, str]]) -> list[Component]:
     return made
 
 
-def to_dicts(components: tuple[Component, ...]) -> list[dict[str, Any]]:
-    """For the page."""
-    return [{"name": c.name, "kind": c.kind, "variant": c.variant} for c in components]
-
-
-def index_of(components: tuple[Component, ...]) -> Mapping[str, int]:
+def index_of(components: Sequence[Component]) -> Mapping[str, int]:
     """Place of each component by name."""
     return {component.name: i for i, component in enumerate(components)}
+
+
+def compute_place(components: Sequence[Component]) -> int:
+    """Place of the compute among the components, -1 without one."""
+    return next((i for i, component in enumerate(components) if component.kind == COMPUTE), -1)

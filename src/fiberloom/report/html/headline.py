@@ -11,7 +11,7 @@ from fiberloom.report.quantities import energy, engineering, ratio
 _FEW = 4
 
 
-def headline(network: str, designs: Sequence[dict[str, Any]], best: int, baseline: int, geomean: Any) -> str:
+def headline(network: str, designs: Sequence[dict[str, Any]], best: int, geomean: Sequence[Sequence[float | None]]) -> str:
     """What the network costs on the best design, how that compares, and what it is spent on."""
     if not designs:
         return f"{network} was not evaluated on any design."
@@ -22,10 +22,10 @@ def headline(network: str, designs: Sequence[dict[str, Any]], best: int, baselin
     spent = _spent(design)
     if len(designs) == 1:
         return f"{cost}.{spent}"
-    base = designs[baseline]
+    base = designs[0]
     where = f", which has the lowest energy–delay product of {len(designs)} designs"
-    gain = geomean[baseline][best]
-    if best == baseline:
+    gain = geomean[0][best]
+    if best == 0:
         others = [(geomean[best][i], d["name"]) for i, d in enumerate(designs) if i != best and _known(geomean[best][i])]
         nearest = max(others, default=None)
         closest = f"; the next, {nearest[1]}, has {ratio(1 / nearest[0])} as much per layer" if nearest and nearest[0] else ""
@@ -51,7 +51,8 @@ def _spent(design: dict[str, Any]) -> str:
     if design["energy_pj"] and most["energy_pj"]:
         said.append(f"{most['name']} takes {most['energy_pj'] / design['energy_pj']:.0%} of the energy")
     if design["bound_cycles"] and slow["bound_cycles"]:
-        said.append(f"{slow['name']} sets {slow['bound_cycles'] / design['bound_cycles']:.0%} of the cycles")
+        who = "" if said and most is slow else f"{slow['name']} "
+        said.append(f"{who}sets {slow['bound_cycles'] / design['bound_cycles']:.0%} of the cycles")
     return f" {' and '.join(said)}." if said else ""
 
 

@@ -62,12 +62,17 @@ def _asset(name: str) -> str:
 def _plain_totals(content: Mapping[str, Any]) -> str:
     """The totals for readers without JavaScript."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(str(design["name"]))}</th><td>{_quantity(design["cycles"], "")}</td>'
+        f'<tr><th scope="row">{escape(_named(case, design))}</th><td>{_quantity(design["cycles"], "")}</td>'
         f"<td>{_quantity(design['seconds'], 's')}</td><td>{_energy(design['energy_pj'])}</td></tr>"
-        for design in content["designs"]
+        for case in content["cases"]
+        for design in case["designs"]
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Design", "Cycles", "Time", "Energy"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _named(case: Mapping[str, Any], design: Mapping[str, Any]) -> str:
+    return f"{design['name']} ({case['name']})" if case["name"] not in ("", "all") else str(design["name"])
 
 
 def _quantity(value: Any, unit: str) -> str:

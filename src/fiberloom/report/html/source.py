@@ -1,4 +1,4 @@
-"""What the report takes from the result of a network: the one place that knows the names of that dictionary's fields.
+"""What the report takes from a network's result: the one place that knows how that dictionary is laid out.
 
 Everything is optional here: a field that is missing, or not of its kind, is read as None (or nothing), and the page says so.
 """
@@ -6,30 +6,38 @@ Everything is optional here: a field that is missing, or not of its kind, is rea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fiberloom.errors import SpecError
 
 Json = Mapping[str, Any]
 
+EINSUM: Final = "einsum"
+UNKNOWN: Final = "unknown"
+MAPPED: Final = "mapped"
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator with its answers.
+    """Equal operators of a network, with the answer of every design.
 
     Attributes:
-        answers: by design: the evaluation's dictionary, or None where there is none.
+        operators: names of all of them.
+        einsum, shape, tensors: of an Einsum; empty for others.
+        count: how often they are computed in all.
+        answers: by design: the account of **one** computation.
         failures: by design: why there is none.
     """
 
     name: str
+    operators: tuple[str, ...]
     op: str
     kind: str
     einsum: str
-    shape: Mapping[str, int]
-    densities: Mapping[str, Any]
+    shape: Json
+    tensors: Json
     count: int
     macs: float | None
     operations: float | None
@@ -39,28 +47,137 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Case:
+    """The network under one setting (batch, densities).
+
+    Attributes:
+        totals: by design.
+        unknown: operators that no total includes.
+    """
+
+    name: str
+    settings: Json
+    macs: float | None
+    totals: Mapping[str, Json]
+    layers: tuple[Layer, ...]
+    unknown: tuple[Json, ...]
+
+
+@dataclass(frozen=True)
 class Source:
     """A network's result, field by field.
 
     Attributes:
-        totals: by design.
-        baseline: the design that ratios refer to.
+        designs: names, in order; the first is what the others are compared with.
+        hardware: by design: peaks, capacities, bandwidths, sources.
         run: how the result was made: name and text.
     """
 
     name: str
     source: str
-    macs: float | None
     parameters: float | None
     notes: tuple[str, ...]
     designs: tuple[str, ...]
-    baseline: str
-    objective: str
-    totals: Mapping[str, Json]
     hardware: Mapping[str, Json]
-    layers: tuple[Layer, ...]
-    unknown: tuple[Json, ...]
-    run: tuple[tuple[str, str], ...] = field(default=())
+    cases: tuple[Case, ...]
+    run: tuple[tuple[str, str], ...]
+    version: str
+
+
+def read(result: Json) -> Source:
+    """The fields of a network's result.
+
+    Raises:
+        SpecError: if it is not the dictionary of a network's result.
+    """
+    if not isinstance(result, Mapping) or not all(isinstance(result.get(n), list | tuple) for n in ("layers", "totals")):
+        raise SpecError("this is not the result of a network", hint="pass what NetworkResult.to_dict() returns")
+    network = mapping(result.get("network"))
+    layers, operators, totals = (entries(result.get(name)) for name in ("layers", "operators", "totals"))
+    hardware = {text(entry.get("name")): entry for entry in entries(result.get("designs"))}
+    designs = tuple(dict.fromkeys([*hardware, *(text(e.get("design")) for e in (*totals, *layers))]))
+    stated = {text(entry.get("name")): entry for entry in entries(result.get("cases"))}
+    names = dict.fromkeys([*stated, *(text(e.get("case")) for e in (*totals, *layers))])
+    return Source(
+        name=text(network.get("name")) or "Network",
+        source=text(network.get("source")),
+        parameters=number(network.get("parameters")),
+        notes=tuple(dict.fromkeys(map(text, (*items(network.get("notes")), *items(result.get("notes")))))),
+        designs=designs,
+        hardware={name: hardware.get(name, {}) for name in designs},
+        cases=tuple(_case(name, stated.get(name, {}), layers, operators, totals) for name in names),
+        run=tuple(_run(result)),
+        version=text(result.get("fiberloom")),
+    )
+
+
+def _case(
+    name: str, stated: Json, layers: tuple[Json, ...], operators: tuple[Json, ...], totals: tuple[Json, ...]
+) -> Case:
+    own = {text(entry.get("design")): entry for entry in totals if text(entry.get("case")) == name}
+    found: dict[tuple[str, str], list[Json]] = {}
+    for entry in (*layers, *operators):
+        if text(entry.get("case")) == name and text(entry.get("kind")) != UNKNOWN:
+            found.setdefault((text(entry.get("kind")), _name(entry)), []).append(entry)
+    left_out = next((mapping(entry.get("left_out")) for entry in own.values()), {})
+    settings = {key: value for key, value in stated.items() if key not in ("name", "macs", "operators")}
+    return Case(
+        name=name,
+        settings=settings,
+        macs=number(stated.get("macs")),
+        totals=own,
+        layers=tuple(_layer(group) for group in found.values()),
+        unknown=entries(left_out.get("unknown")),
+    )
+
+
+def _name(entry: Json) -> str:
+    return text(entry.get("layer")) or next((text(name) for name in items(entry.get("operators"))), "")
+
+
+def _layer(group: list[Json]) -> Layer:
+    """The entries of all designs for one layer."""
+    entry = group[0]
+    answers = {text(e.get("design")): e for e in group if text(e.get("status")) in (MAPPED, "")}
+    failures = {text(e.get("design")): _failure(e) for e in group if text(e.get("status")) not in (MAPPED, "")}
+    kind = text(entry.get("kind")) or EINSUM
+    return Layer(
+        name=_name(entry) or "unnamed",
+        operators=tuple(map(text, items(entry.get("operators")))),
+        op=text(entry.get("op")) or kind,
+        kind=kind,
+        einsum=text(entry.get("einsum")),
+        shape=mapping(entry.get("shape")),
+        tensors=mapping(entry.get("tensors")),
+        count=int(finite(entry.get("count")) or 1),
+        macs=number(entry.get("macs")),
+        operations=number(entry.get("operations")),
+        note=text(entry.get("note")),
+        answers=answers,
+        failures=failures,
+    )
+
+
+def _failure(entry: Json) -> str:
+    reason, hint = text(entry.get("reason")) or "no mapping was found", text(entry.get("hint"))
+    return f"{reason} ({hint})" if hint else reason
+
+
+def _run(result: Json) -> Iterator[tuple[str, str]]:
+    mapper = mapping(result.get("mapper"))
+    if objective := text(result.get("objective")):
+        yield "Every mapping minimises", {"edp": "energy × cycles (EDP)"}.get(objective.lower(), objective)
+    if name := text(mapper.get("name")):
+        yield "Mapper", name
+    if seconds := finite(mapper.get("seconds_per_layer")):
+        yield "Most time per layer", f"{seconds:g} s"
+    if evaluations := finite(mapper.get("evaluations")):
+        yield "Mappings judged per layer", f"{evaluations:,.0f}"
+    if mapper.get("seed") is not None:
+        yield "Seed", text(mapper.get("seed"))
+    if widths := text(result.get("widths")):
+        meaning = {"fit": "as in the network, no wider than the design's words", "network": "as in the network"}
+        yield "Widths of values", meaning.get(widths, {"design": "as the design's words"}.get(widths, widths))
 
 
 def mapping(value: Any) -> Json:
@@ -71,6 +188,11 @@ def mapping(value: Any) -> Json:
 def items(value: Any) -> tuple[Any, ...]:
     """`value` as a tuple if it is a list, nothing otherwise."""
     return tuple(value) if isinstance(value, list | tuple) else ()
+
+
+def entries(value: Any) -> tuple[Json, ...]:
+    """The mappings of a list."""
+    return tuple(entry for entry in items(value) if isinstance(entry, Mapping))
 
 
 def text(value: Any) -> str:
@@ -87,60 +209,3 @@ def finite(value: Any) -> float | None:
     """`value` if it is a finite number, None otherwise."""
     found = number(value)
     return found if found is not None and math.isfinite(found) else None
-
-
-def read(result: Json) -> Source:
-    """The fields of a network's result.
-
-    Raises:
-        SpecError: if it is not the dictionary of a network's result, or has neither layers nor designs.
-    """
-    if not isinstance(result, Mapping) or not isinstance(result.get("layers"), list | tuple):
-        raise SpecError("this is not the result of a network", hint="pass what NetworkResult.to_dict() returns")
-    network = mapping(result.get("network"))
-    totals = mapping(result.get("totals"))
-    layers = tuple(_layer(entry) for entry in map(mapping, result["layers"]))
-    designs = tuple(dict.fromkeys([*map(str, totals), *(name for layer in layers for name in layer.answers)]))
-    comparison = mapping(result.get("comparison"))
-    return Source(
-        name=text(network.get("name")) or "Network",
-        source=text(network.get("source")),
-        macs=number(network.get("macs")),
-        parameters=number(network.get("parameters")),
-        notes=tuple(map(text, items(network.get("notes")))),
-        designs=designs,
-        baseline=text(comparison.get("baseline")) or (designs[0] if designs else ""),
-        objective=text(result.get("objective")),
-        totals={name: mapping(totals.get(name)) for name in designs},
-        hardware={name: mapping(mapping(result.get("hardware")).get(name)) for name in designs},
-        layers=layers,
-        unknown=tuple(map(mapping, items(result.get("unknown")))),
-        run=tuple(_run(result)),
-    )
-
-
-def _layer(entry: Json) -> Layer:
-    results = mapping(entry.get("results"))
-    answers = {str(design): mapping(found) for design, found in results.items()}
-    return Layer(
-        name=text(entry.get("name")) or "unnamed",
-        op=text(entry.get("op")) or text(entry.get("kind")) or "operator",
-        kind=text(entry.get("kind")) or "einsum",
-        einsum=text(entry.get("einsum")),
-        shape=mapping(entry.get("shape")),
-        densities=mapping(entry.get("densities")),
-        count=int(finite(entry.get("count")) or 1),
-        macs=number(entry.get("macs")),
-        operations=number(entry.get("operations")),
-        note=text(entry.get("note")),
-        answers={design: found for design, found in answers.items() if "cycles" in found},
-        failures={
-            design: text(found.get("error")) or "no answer" for design, found in answers.items() if "cycles" not in found
-        },
-    )
-
-
-def _run(result: Json) -> Iterable[tuple[str, str]]:
-    for field_name, label in (("objective", "Objective"), ("mapper", "Mapper"), ("rules", "Rules of the model")):
-        if found := text(result.get(field_name)):
-            yield label, found

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fiberloom.report.html.answers import Answer, LevelUse, compute_place
+from fiberloom.report.html.answers import Answer, LevelUse
 from fiberloom.report.html.components import Component
-from fiberloom.report.html.source import Json, finite, items, mapping, text
+from fiberloom.report.html.source import Json, entries, finite, text
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def energies(uses: Sequence[Use], components: Sequence[Component]) -> list[float
 
 def level_totals(uses: Sequence[Use], components: Sequence[Component], hardware: Json) -> list[dict[str, Any]]:
     """Each storage level over all layers that keep an account of it."""
-    stated = {text(entry.get("name")): entry for entry in map(mapping, items(hardware.get("levels")))}
+    stated = {text(entry.get("name")): entry for entry in entries(hardware.get("levels"))}
     place = {component.name: i for i, component in enumerate(components)}
     names = list(dict.fromkeys(level.name for use in uses for level in use.answer.levels))
     made = []
@@ -55,9 +55,7 @@ def level_totals(uses: Sequence[Use], components: Sequence[Component], hardware:
             return math.fsum(count * getattr(tensor, field) for count, tensor in tensors)
 
         moved, gated, skipped = total("moved"), total("gated"), total("skipped")
-        dense = None
-        if tensors and all(tensor.dense is not None for _, tensor in tensors):
-            dense = max(total("dense"), moved + gated + skipped)
+        dense = max(total("dense"), moved + gated + skipped)
         made.append(
             {
                 "name": name,
@@ -73,7 +71,7 @@ def level_totals(uses: Sequence[Use], components: Sequence[Component], hardware:
                 "gated": gated,
                 "skipped": skipped,
                 "dense": dense,
-                "eliminated": None if dense is None else dense - moved - gated - skipped,
+                "eliminated": dense - moved - gated - skipped,
                 "metadata_items": total("metadata"),
                 "metadata_pj": total("metadata_pj"),
             }
@@ -106,6 +104,26 @@ def compute_totals(uses: Sequence[Use]) -> dict[str, float] | None:
     }
 
 
+def saved_totals(uses: Sequence[Use], components: Sequence[Component]) -> dict[str, Any] | None:
+    """Cycles and energy without the design's sparse features over those with them, of the layers where both are known."""
+    known = [(use, use.answer.saved) for use in uses if use.answer.saved is not None and use.answer.saved.dense_cycles]
+    if not known:
+        return None
+    cycles = math.fsum(_finite(use.answer.cycles) * use.count for use, _ in known)
+    dense_cycles = math.fsum(_finite(saved.dense_cycles) * use.count for use, saved in known)
+    energy = [math.fsum(use.answer.energy[i] * use.count for use, _ in known) for i in range(len(components))]
+    dense = [math.fsum(_finite(s.dense_energy.get(c.name)) * use.count for use, s in known) for c in components]
+    whole = math.fsum(energy)
+    return {
+        "speedup": dense_cycles / cycles if cycles else None,
+        "energy_ratio": math.fsum(dense) / whole if whole else None,
+        "energy": energy,
+        "dense_energy": dense,
+        "layers": len(known),
+        "misfits": sum(1 for _, saved in known if not saved.fits),
+    }
+
+
 def sparse_totals(levels: Sequence[dict[str, Any]], compute: dict[str, float] | None) -> dict[str, Any]:
     """What sparsity did at all; ``any`` is false where nothing was gated, skipped, eliminated or described by metadata."""
     metadata = math.fsum(level["metadata_pj"] for level in levels)
@@ -114,8 +132,8 @@ def sparse_totals(levels: Sequence[dict[str, Any]], compute: dict[str, float] | 
     return {"any": any(value > 0 for value in removed), "compute": compute, "metadata_pj": metadata}
 
 
-def certificates(uses: Sequence[Use], unmapped: int) -> dict[str, Any]:
-    """How many layers' mappings are proved, bounded, or neither; the widest gap."""
+def certificates(uses: Sequence[Use]) -> dict[str, Any]:
+    """How many different layers' mappings are proved, bounded, or neither; the widest gap."""
     counts = {"proved": 0, "bounded": 0, "unproved": 0}
     worst = None
     for use in uses:
@@ -126,41 +144,31 @@ def certificates(uses: Sequence[Use], unmapped: int) -> dict[str, Any]:
         gap = finite(use.answer.certificate.get("gap"))
         if status == "bound" and gap is not None:
             worst = gap if worst is None else max(worst, gap)
-    return {**counts, "unmapped": unmapped, "worst_gap": worst}
+    return {**counts, "unmapped": 0, "worst_gap": worst}
 
 
-def roof(uses: Sequence[Use], components: Sequence[Component], hardware: Json) -> dict[str, Any]:
-    """Lanes, and bytes (words where widths are not stated) per cycle of the outermost level; None where not stated.
+def roof(uses: Sequence[Use], hardware: Json) -> dict[str, Any]:
+    """Lanes, and words per cycle of the outermost level; None where not stated.
 
     Reads and writes of a level have ports of their own unless it states a shared bandwidth; the roof is their sum, which no
     layer can be above.
     """
-    outer = mapping(items(hardware.get("levels"))[0]) if items(hardware.get("levels")) else {}
-    bits = finite(outer.get("word_bits"))
-    width = bits / 8 if bits else 1.0
-    shared, read, write = (
-        finite(outer.get(f"{kind}_words_per_cycle")) for kind in ("shared", "read", "write")
-    )
+    outer = next(iter(entries(hardware.get("levels"))), {})
+    shared, read, write = (finite(outer.get(f"{kind}_words_per_cycle")) for kind in ("shared", "read", "write"))
     separate = read + write if read is not None and write is not None else None
-    limits = [limit for limit in (shared, separate) if limit is not None]
-    words = min(limits) if limits else None
+    words = min((limit for limit in (shared, separate) if limit is not None), default=None)
     lanes = finite(hardware.get("peak_macs_per_cycle")) or finite(hardware.get("lanes"))
+    name = text(outer.get("name")) or next((u.answer.levels[0].name for u in uses if u.answer.levels), "memory")
     notes = []
     if lanes is None:
         notes.append("The number of lanes is not stated, so that roof is not drawn.")
     if words is None:
-        notes.append("Its bandwidth is not limited or not stated, so that roof is not drawn.")
-    elif shared is None and read is not None and write is not None:
-        notes.append(f"It reads {read * width:,.4g} and writes {write * width:,.4g} {'bytes' if bits else 'words'} per cycle.")
-    names = [use.answer.levels[0].name for use in uses if use.answer.levels]
-    return {
-        "lanes": lanes,
-        "bandwidth": None if words is None else words * width,
-        "unit": "byte" if bits else "word",
-        "word_bytes": width,
-        "level": names[0] if names else "memory",
-        "note": " ".join(notes),
-    }
+        notes.append(f"The bandwidth of {name} is unlimited or not stated, so that roof is not drawn.")
+    elif words == separate:
+        notes.append(f"{name} reads {read:,.4g} and writes {write:,.4g} words per cycle; the roof is both together.")
+    if bits := finite(outer.get("word_bits")):
+        notes.append(f"Its words have {bits:g} bits.")
+    return {"lanes": lanes, "bandwidth": words, "level": name, "note": " ".join(notes)}
 
 
 def utilization(uses: Sequence[Use]) -> float | None:
@@ -174,12 +182,12 @@ def utilization(uses: Sequence[Use]) -> float | None:
     return math.fsum(value * weight for value, weight in known) / whole if whole else None
 
 
-def warnings_of(uses: Sequence[Use], stated: Sequence[str]) -> list[dict[str, Any]]:
+def notes_of(uses: Sequence[Use], stated: Sequence[str]) -> list[dict[str, Any]]:
     """Sentences with the number of layers that they come from."""
-    counts: dict[str, int] = dict.fromkeys(stated, 1)
+    counts: dict[str, int] = dict.fromkeys(stated, 0)
     for use in uses:
-        for warning in use.answer.warnings:
-            counts[warning] = counts.get(warning, 0) + 1
+        for note in dict.fromkeys(use.answer.notes):
+            counts[note] = counts.get(note, 0) + 1
     return [{"text": warning, "layers": layers} for warning, layers in counts.items()]
 
 
@@ -194,11 +202,6 @@ def geometric_mean_ratio(base: Sequence[Use], other: Sequence[Use]) -> float | N
         logs.append(use.count * (math.log(first) - math.log(second)))
         weight += use.count
     return math.exp(math.fsum(logs) / weight) if weight else None
-
-
-def compute_component(components: Sequence[Component]) -> int:
-    """Place of the compute among the components, -1 without one."""
-    return compute_place(components)
 
 
 def _finite(value: float | None) -> float:

@@ -1,3 +1,6 @@
+// Places in a tensor's row of numbers.
+const T = { name: 0, tile: 1, occupied: 2, moved: 3, gated: 4, skipped: 5, dense: 6, metadata: 7, pj: 8, metadata_pj: 9 };
+
 // What a layer's row opens: the computation, all designs on it, the loop nest, its memories.
 function detailRow(item, width) {
   const { layer, answer, i } = item, design = C.designs[state.design];
@@ -13,7 +16,8 @@ const simpleTable = (heads, rows, label) => h("div", { class: "scroll", tabindex
 
 function computation(layer) {
   const facts = [];
-  if (layer.tensors.length) facts.push(h("p", { class: "note" }, layer.tensors.map((t, n) => [n ? "; " : "", t.name, ": ", t.text])));
+  if (layer.tensors.length) facts.push(h("ul", { class: "note" }, layer.tensors.map((text) => h("li", {}, text))));
+  if (layer.others.length) facts.push(h("p", { class: "note" }, "The same computation: " + layer.others.slice(0, 8).join(", ") + (layer.others.length > 8 ? ` and ${layer.others.length - 8} more` : "") + "."));
   if (layer.count !== 1) facts.push(h("p", { class: "note" }, `Computed ${layer.count} times; the numbers here are of one, those in the table above of all.`));
   if (layer.note) facts.push(h("p", { class: "note" }, layer.note));
   return [h("p", { class: "einsum" }, layer.einsum || layer.op), layer.einsum && layer.shape && h("p", { class: "note" }, layer.shape), facts];
@@ -31,22 +35,23 @@ function designsOnLayer(layer) {
 
 function mappingOf(layer, answer) {
   if (!answer) return h("p", { class: "muted" }, layer.failures[state.design] || "This layer was not evaluated on this design.");
-  const warnings = answer.warnings.map((w) => C.texts[w]);
+  const notes = answer.notes.map((n) => C.texts[n]);
   const { certificate } = answer;
   const proved = certificate && (certificate.status === "optimal" ? "Proved: no mapping of the map space has a lower " + certificate.objective + "."
     : certificate.status === "bound" ? `The search stopped early: the best mapping may be up to ${percent(certificate.gap)} lower in ${certificate.objective}.` : "This mapper proves nothing about how good its mapping is.");
-  return [proved && h("p", { class: "note" }, proved), answer.nest === null ? h("p", { class: "muted" }, "There is no loop nest for this operator.") : h("pre", { tabindex: "0", "aria-label": "Loop nest" }, C.texts[answer.nest]),
-    warnings.length > 0 && h("ul", { class: "note" }, warnings.map((text) => h("li", {}, text)))];
+  const saved = answer.saved && `Without the design's sparse features the same mapping takes ${ratio(answer.saved[0])} the cycles and ${ratio(answer.saved[1])} the energy${answer.saved[2] ? "" : " (its tiles would not fit the memories)"}.`;
+  return [proved && h("p", { class: "note" }, proved), saved && h("p", { class: "note" }, saved), answer.mapped_as && h("p", { class: "note" }, "Mapped as ", h("code", {}, answer.mapped_as)), answer.nest === null ? h("p", { class: "muted" }, "There is no loop nest for this operator.") : h("pre", { tabindex: "0", "aria-label": "Loop nest" }, C.texts[answer.nest]),
+    notes.length > 0 && h("ul", { class: "note" }, notes.map((text) => h("li", {}, text)))];
 }
 
 function levelsOfLayer(answer, design) {
   return simpleTable([["Level"], ["In use", 1], ["Traffic, words", 1], ["Energy", 1]], answer.levels.map((level, l) => {
     const own = design.levels[l], part = share(level.used, own.capacity_words);
-    return [own.name, [count(level.used), own.capacity_words === null ? "" : [" ", h("span", { class: "quiet" }, percent(part))]], count(level.tensors.reduce((sum, t) => sum + t.actual, 0)), energy(answer.energy[own.component])];
+    return [own.name, [count(level.used), own.capacity_words === null ? "" : [" ", h("span", { class: "quiet" }, percent(part))]], count(level.tensors.reduce((sum, t) => sum + t[T.moved], 0)), energy(answer.energy[own.component])];
   }).concat([[h("span", {}, design.components[design.compute].name), "", h("span", { class: "quiet" }, MISSING), energy(answer.energy[design.compute])]]), "Memories");
 }
 
 function tensorsOfLayer(answer, design) {
-  const rows = answer.levels.flatMap((level, l) => level.tensors.map((t, n) => [n ? "" : design.levels[l].name, t.name, count(t.tile), count(t.occupied), count(t.actual), count(t.gated), count(t.skipped), count(t.metadata), energy(t.pj), energy(t.metadata_pj)]));
-  return simpleTable([["Level"], ["Tensor"], ["Tile, words", 1], ["Room given", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Metadata items", 1], ["Energy", 1], ["of it metadata", 1]], rows, "Tensors in each memory");
+  const rows = answer.levels.flatMap((level, l) => level.tensors.map((t, n) => [n ? "" : design.levels[l].name, t[T.name], ...["tile", "occupied", "dense", "moved", "gated", "skipped", "metadata"].map((key) => count(t[T[key]])), energy(t[T.pj]), energy(t[T.metadata_pj])]));
+  return simpleTable([["Level"], ["Tensor"], ["Tile, words", 1], ["Room given", 1], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Metadata items", 1], ["Energy", 1], ["of it metadata", 1]], rows, "Tensors in each memory");
 }

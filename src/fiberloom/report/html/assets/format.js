@@ -23,10 +23,17 @@ function significant(value, digits = 3) {
 
 function engineering(value, unit) {
   if (!known(value)) return odd(value);
-  if (value === 0) return unit ? "0 " + unit : "0";
+  if (value === 0) return "0";
   const [scale, prefix] = PREFIXES.find(([scale]) => Math.abs(value) >= scale * 0.9995) || PREFIXES[PREFIXES.length - 1];
   const text = significant(value / scale);
   return prefix || unit ? text + "\u00a0" + prefix + unit : text;
+}
+
+// Round numbers along an axis: no more digits than they have.
+function tick(value) {
+  if (value === 0) return "0";
+  const [scale, prefix] = PREFIXES.find(([scale]) => Math.abs(value) >= scale * 0.9995 && scale >= 1) || [1, ""];
+  return String(Number((value / scale).toPrecision(6))) + (prefix ? "\u00a0" + prefix : "");
 }
 
 const energy = (pj) => (known(pj) ? engineering(pj * 1e-12, "J") : odd(pj));
@@ -59,7 +66,7 @@ function percent(part) {
 
 function ratio(value) {
   if (!known(value)) return odd(value);
-  return (value < 100 ? value.toFixed(2) : exact(Math.round(value))) + "×";
+  return (value === 0 ? "0" : value < 0.1 ? significant(value, 2) : value < 100 ? value.toFixed(2) : exact(Math.round(value))) + "×";
 }
 
 const share = (part, whole) => (known(part) && known(whole) && whole > 0 ? part / whole : null);

@@ -26,7 +26,7 @@ const PARTS = [["d-actual", "done"], ["d-gated", "gated: takes a cycle, little e
 
 function savingsView() {
   const design = C.designs[state.design], sparse = design.sparse;
-  if (!sparse.any) return fill("savings", h("p", {}, design.name + " gated, skipped and compressed nothing in this network: every word moved and every multiplication was made."));
+  if (!sparse.any) return fill("savings", h("p", {}, design.name + " gates, skips and compresses nothing in this network: every word moves and every multiplication is made."));
   const row = (name, values) => ({ label: name, total: values.reduce((sum, v) => sum + (v || 0), 0), parts: values.map((value, n) => ({ look: PARTS[n][0], label: PARTS[n][1], value })) });
   const normal = (entry) => ({ ...entry, parts: entry.parts.map((part) => ({ ...part, value: share(part.value, entry.total) || 0, true_value: part.value })) });
   const bar = (entry) => h("div", { class: "track", role: "img", "aria-label": entry.label + ": " + entry.parts.map((p) => p.label + " " + percent(share(p.value, entry.total))).join(", ") },
@@ -35,16 +35,30 @@ function savingsView() {
   const entries = [...design.levels.map((level) => row(level.name, [level.moved, level.gated, level.skipped, level.eliminated])).filter((entry) => entry.total > 0), c && row(design.components[design.compute].name, [c.actual, c.gated, c.skipped, c.eliminated])].filter(Boolean);
   const used = PARTS.filter((_, n) => entries.some((entry) => entry.parts[n].value > 0));
   const chart = h("figure", {}, caption("What became of the work", "Words at each memory and multiplications at the arithmetic, as shares of what would be done if nothing were sparse."), legend(used),
-    h("div", { class: "bars" }, entries.map((entry) => [h("div", { class: "label" }, entry.label), bar(entry), h("div", { class: "num" }, percent(1 - (share(entry.parts[0].value, entry.total) || 0)) + " saved")])));
-  const heads = [["Level"], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Never sent", 1], ["Metadata items", 1], ["Metadata energy", 1], ["of the level's energy", 1]];
-  const rows = design.levels.map((level) => [tag(look(design.components[level.component]), level.name), count(level.dense), count(level.moved), count(level.gated), count(level.skipped), count(level.eliminated), count(level.metadata_items), energy(level.metadata_pj), percent(share(level.metadata_pj, design.components[level.component].energy_pj))]);
-  fill("savings", h("p", {}, savedSentence(design)), chart, simpleTable(heads, rows, "What sparsity saves and costs at each level"));
+    h("div", { class: "bars" }, entries.map((entry) => [h("div", { class: "label" }, entry.label), bar(entry), h("div", { class: "num" }, percent(1 - share(entry.parts[0].value, entry.total)) + " saved")])));
+  fill("savings", h("p", {}, savedSentence(design)), chart, savingsTable(design));
+}
+
+function savingsTable(design) {
+  const { saved } = design;
+  const heads = [["Component"], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Never sent", 1], ["Metadata items", 1], saved && ["Energy without sparse features", 1], saved && ["with them", 1], saved && ["saved", 1], ["of it spent on metadata", 1]].filter(Boolean);
+  const energies = (c, metadata) => [saved && energy(saved.dense_energy[c]), saved && energy(saved.energy[c]), saved && gain(saved.dense_energy[c], saved.energy[c]), metadata === null ? MISSING : energy(metadata)].filter((cell) => cell !== null);
+  const rows = design.levels.map((level) => [tag(look(design.components[level.component]), level.name), ...["dense", "moved", "gated", "skipped", "eliminated", "metadata_items"].map((key) => count(level[key])), ...energies(level.component, level.metadata_pj)]);
+  const compute = design.sparse.compute, c = design.compute;
+  if (compute && c >= 0) rows.push([tag(look(design.components[c]), design.components[c].name), ...["algorithmic", "actual", "gated", "skipped", "eliminated"].map((key) => count(compute[key])), MISSING, ...energies(c, null)]);
+  return simpleTable(heads, rows, "What sparsity saves and costs at each component");
+}
+
+function gain(before, after) {
+  if (!(before > 0) || !known(after)) return MISSING;
+  const part = 1 - after / before;
+  return h("span", { class: part > 0.0005 ? "better" : part < -0.0005 ? "worse" : "quiet" }, part < 0 ? "\u2212" + percent(-part) : percent(part));
 }
 
 function savedSentence(design) {
-  const { compute, metadata_pj: pj } = design.sparse;
-  const parts = [];
-  if (compute && compute.algorithmic > 0) parts.push(`Of ${count(compute.algorithmic)} multiplications, ${percent(compute.actual / compute.algorithmic)} were made`);
-  parts.push(`${parts.length ? "m" : "M"}etadata took ${energy(pj)}, ${percent(share(pj, design.energy_pj))} of all energy`);
-  return parts.join("; ") + ".";
+  const { compute, metadata_pj: pj } = design.sparse, { saved } = design, said = [];
+  if (saved && known(saved.speedup)) said.push(`The same mappings on the same hardware without its sparse features take ${ratio(saved.speedup)} the cycles and ${ratio(saved.energy_ratio)} the energy${saved.misfits ? ` (in ${plural(saved.misfits, "layer")} their dense tiles would not even fit)` : ""}.`);
+  if (compute && compute.algorithmic > 0) said.push(`Of ${count(compute.algorithmic)} multiplications, ${percent(compute.actual / compute.algorithmic)} are made.`);
+  said.push(`Metadata costs ${energy(pj)}, ${percent(share(pj, design.energy_pj))} of all energy.`);
+  return said.join(" ");
 }

@@ -1,6 +1,8 @@
 // What is shown, and drawing it again when that changes.
-const C = JSON.parse(at("content").textContent);
-const state = { design: C.best, baseline: C.baseline, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set() };
+const DATA = JSON.parse(at("content").textContent);
+const EMPTY = { name: "", settings: [], headline: DATA.headline, remarks: [], best: 0, geomean: [], designs: [], layers: [], omitted: [], kinds: [], failures: [] };
+let C = { ...DATA, ...(DATA.cases[0] || EMPTY) }; // the case that is shown, with what all cases share
+const state = { case: 0, metric: "edp", design: C.best, baseline: 0, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set() };
 
 const answerOf = (layer, design) => (layer.answers[design] === null ? null : C.answers[layer.answers[design]]);
 
@@ -12,21 +14,47 @@ function drawCharts() {
 }
 
 function draw() {
-  const several = C.designs.length > 1;
-  for (const place of document.querySelectorAll("h2 .on")) place.textContent = several ? "on " + C.designs[state.design].name : "";
-  at("design").value = String(state.design);
-  at("baseline").value = String(state.baseline);
+  const where = [C.designs.length > 1 && "on " + C.designs[state.design].name, DATA.cases.length > 1 && C.name].filter(Boolean).join(", ");
+  for (const place of document.querySelectorAll("h2 .on")) place.textContent = where;
+  for (const id of ["case", "design", "baseline"]) at(id).value = String(state[id]);
+  caseTable();
   designTable();
   filterForm();
   layerTable();
   levelTable();
   savingsView();
   provenance();
+  coverage();
   drawCharts();
 }
 
 function choose(design) {
   state.design = design;
+  draw();
+}
+
+function chooseCase(number) {
+  const shown = C.designs[state.design], base = C.designs[state.baseline];
+  state.case = number;
+  C = { ...DATA, ...DATA.cases[number] };
+  const place = (design) => Math.max(0, C.designs.findIndex((other) => other.name === design.name));
+  state.design = place(shown);
+  state.baseline = place(base);
+  state.open.clear();
+  designChoices();
+  drawCase();
+}
+
+function designChoices() {
+  for (const id of ["design", "baseline"]) fill(id, C.designs.map((design, i) => h("option", { value: String(i) }, design.name)));
+  for (const label of document.querySelectorAll(".choices .several")) label.hidden = C.designs.length < 2;
+}
+
+function drawCase() {
+  for (const layer of C.layers) layer.search ||= `${layer.name} ${layer.op} ${layer.shape} ${layer.einsum} ${layer.others.join(" ")}`.toLowerCase();
+  document.querySelector(".headline").textContent = C.headline;
+  summaryFacts();
+  designBars();
   draw();
 }
 
@@ -36,19 +64,15 @@ function theme(name) {
 }
 
 function start() {
-  for (const layer of C.layers) layer.search = `${layer.name} ${layer.op} ${layer.shape} ${layer.einsum}`.toLowerCase();
-  for (const id of ["design", "baseline"]) {
-    fill(id, C.designs.map((design, i) => h("option", { value: String(i) }, design.name)));
-    at(id).onchange = (event) => { state[id] = Number(event.target.value); draw(); };
-  }
-  for (const label of document.querySelectorAll(".choices label")) label.hidden = C.designs.length < 2;
+  fill("case", DATA.cases.map((entry, i) => h("option", { value: String(i) }, entry.name)));
+  at("case").onchange = (event) => chooseCase(Number(event.target.value));
+  document.querySelector(".choices .cases").hidden = DATA.cases.length < 2;
+  designChoices();
+  for (const id of ["design", "baseline"]) at(id).onchange = (event) => { state[id] = Number(event.target.value); draw(); };
   try { const kept = localStorage.getItem("fiberloom-theme"); if (kept === "light" || kept === "dark") theme(kept); } catch { /* as above */ }
   at("theme").onclick = () => theme((document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark" ? "light" : "dark");
   at("print").onclick = () => print();
-  summaryFacts();
-  designBars();
-  coverage();
-  draw();
+  drawCase();
   const wanted = /^#layer-(\d+)$/.exec(location.hash);
   if (wanted && C.layers[wanted[1] - 1]) openLayer(wanted[1] - 1);
   let waiting = 0, width = innerWidth;

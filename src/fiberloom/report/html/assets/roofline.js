@@ -30,12 +30,12 @@ function rooflineChart() {
     },
     describe: (k) => {
       const { layer, answer, i } = items[k];
-      return [`${i + 1}. ${layer.name}`, [["computations per cycle", significant(answer.rate)], [`per ${roof.unit} of ${roof.level}`, significant(answer.intensity)], ["cycles", count(answer.cycles * layer.count)], ["set by", boundName(answer)], ["utilisation", percent(answer.utilization)]]];
+      return [`${i + 1}. ${layer.name}`, [["computations per cycle", significant(answer.rate)], ["per word of " + roof.level, significant(answer.intensity)], ["cycles", count(answer.cycles * layer.count)], ["set by", boundName(answer)], ["utilisation", percent(answer.utilization)]]];
     },
     open: (k) => openLayer(items[k].i),
   });
   const bounds = design.components.filter((_, c) => items.some((item) => item.answer.bound === c));
-  fill("roofline-chart", caption("Computations per cycle against computations per " + roof.unit + " of " + roof.level, "Only computations that take a cycle count, and only words that move. Area of a mark: the layer's cycles. Choose a mark to open its layer." + (roof.note ? " " + roof.note : "")),
+  fill("roofline-chart", caption("Computations per cycle against computations per word of " + roof.level, "Only computations that take a cycle count, and only words that move. Area of a mark: the layer's cycles. Choose a mark to open its layer." + (roof.note ? " " + roof.note : "")),
     legend(bounds.map((component) => [look(component), "set by " + component.name])), svg);
 }
 
@@ -54,10 +54,10 @@ function logTicks(scale) {
 
 function axes(x, y, frame, roof) {
   return [
-    logTicks(x).map((v) => [s("line", { class: "grid", x1: x(v), x2: x(v), y1: frame.top, y2: frame.bottom }), s("text", { x: x(v), y: frame.bottom + 17, "text-anchor": "middle" }, engineering(v, ""))]),
-    logTicks(y).map((v) => [s("line", { class: "grid", x1: frame.left, x2: frame.right, y1: y(v), y2: y(v) }), s("text", { x: frame.left - 7, y: y(v) + 4, "text-anchor": "end" }, engineering(v, ""))]),
+    logTicks(x).map((v) => [s("line", { class: "grid", x1: x(v), x2: x(v), y1: frame.top, y2: frame.bottom }), s("text", { x: x(v), y: frame.bottom + 17, "text-anchor": "middle" }, tick(v))]),
+    logTicks(y).map((v) => [s("line", { class: "grid", x1: frame.left, x2: frame.right, y1: y(v), y2: y(v) }), s("text", { x: frame.left - 7, y: y(v) + 4, "text-anchor": "end" }, tick(v))]),
     s("line", { class: "axis", x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom }), s("line", { class: "axis", x1: frame.left, x2: frame.left, y1: frame.top, y2: frame.bottom }),
-    s("text", { x: (frame.left + frame.right) / 2, y: frame.bottom + 36, "text-anchor": "middle" }, "computations per " + roof.unit + " of " + roof.level),
+    s("text", { x: (frame.left + frame.right) / 2, y: frame.bottom + 36, "text-anchor": "middle" }, "computations per word of " + roof.level),
     s("text", { x: 13, y: (frame.top + frame.bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${(frame.top + frame.bottom) / 2})` }, "computations per cycle"),
   ];
 }
@@ -66,7 +66,7 @@ function roofLines(roof, ridge, x, y, frame) {
   const parts = [];
   if (roof.lanes > 0) {
     const from = ridge === null ? frame.left : Math.max(frame.left, x(ridge));
-    parts.push(s("line", { class: "roof", x1: from, x2: frame.right, y1: y(roof.lanes), y2: y(roof.lanes) }), s("text", { class: "strong", x: frame.right - 4, y: y(roof.lanes) - 7, "text-anchor": "end" }, engineering(roof.lanes, "") + " lanes"));
+    parts.push(s("line", { class: "roof", x1: from, x2: frame.right, y1: y(roof.lanes), y2: y(roof.lanes) }), s("text", { class: "strong halo", x: frame.right - 4, y: y(roof.lanes) - 7, "text-anchor": "end" }, exact(roof.lanes) + " lanes"));
   }
   if (roof.bandwidth > 0) {
     const left = Math.max(x.low, y.low / roof.bandwidth), right = ridge === null ? Math.min(x.high, y.high / roof.bandwidth) : ridge;
@@ -74,8 +74,8 @@ function roofLines(roof, ridge, x, y, frame) {
       const [x1, y1, x2, y2] = [x(left), y(left * roof.bandwidth), x(right), y(right * roof.bandwidth)];
       const angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI, mx = (x1 + x2) / 2, my = (y1 + y2) / 2;
       parts.push(s("line", { class: "roof", x1, y1, x2, y2 }));
-      const text = `${roof.level}: ${significant(roof.bandwidth)} ${roof.unit}s per cycle`;
-      if (Math.hypot(x2 - x1, y2 - y1) > text.length * 6.4) parts.push(s("text", { class: "strong", x: mx, y: my - 7, "text-anchor": "middle", transform: `rotate(${angle} ${mx} ${my})` }, text));
+      const text = `${roof.level}: ${significant(roof.bandwidth)} words per cycle`;
+      if (Math.hypot(x2 - x1, y2 - y1) > text.length * 6.4) parts.push(s("text", { class: "strong halo", x: mx, y: my - 7, "text-anchor": "middle", transform: `rotate(${angle} ${mx} ${my})` }, text));
       else parts.push(s("text", { class: "strong", x: x2 + 8, y: Math.max(frame.top + 10, y2 + 26) }, text));
     }
   }
@@ -92,16 +92,21 @@ function pointMark([cx, cy], r, component) {
 
 // Names of the largest, where they don't run into each other: enough for paper, where nothing hovers.
 function labelsOf(items, order, place, radius, frame) {
-  const taken = [], labels = [];
+  const marks = items.map((item, k) => { const [cx, cy] = place(k), r = radius(item); return { k, box: [cx - r, cy - r, cx + r, cy + r] }; });
+  const taken = [], labels = [], meet = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
   for (const k of order.slice(0, 40)) {
     if (labels.length >= 8) break;
     const [cx, cy] = place(k), name = items[k].layer.name;
     const text = String(items[k].i + 1) + ". " + (name.length > 26 ? name.slice(0, 25) + "…" : name), w = text.length * 6.3;
-    const right = cx + radius(items[k]) + 5 + w < frame.right, x0 = right ? cx + radius(items[k]) + 5 : cx - radius(items[k]) - 5 - w;
-    const box = [x0, cy - 8, x0 + w, cy + 8];
-    if (x0 < frame.left || taken.some((b) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1])) continue;
-    taken.push(box);
-    labels.push(s("text", { class: "strong", x: x0, y: cy + 4 }, text));
+    const r = radius(items[k]) + 5;
+    const spots = [[cx + r, cy], [cx - r - w, cy], [cx - w / 2, cy + r + 7], [cx - w / 2, cy - r - 6]];
+    for (const [x0, y0] of spots) {
+      const box = [x0, y0 - 7, x0 + w, y0 + 7];
+      if (x0 < frame.left || x0 + w > frame.right || y0 > frame.bottom - 8 || taken.some((other) => meet(box, other)) || marks.some((mark) => mark.k !== k && meet(box, mark.box))) continue;
+      taken.push(box);
+      labels.push(s("text", { class: "strong halo", x: x0, y: y0 + 4 }, text));
+      break;
+    }
   }
   return labels;
 }

@@ -9,7 +9,7 @@ function niceTicks(top, most = 4) {
 }
 
 const widthOf = (id) => Math.max(300, Math.min(at(id).clientWidth || 1100, 1600));
-const layersShown = () => C.layers.map((layer, i) => ({ layer, i, answer: answerOf(layer, state.design) })).filter((item) => item.answer);
+const layersShown = () => C.layers.map((layer, i) => ({ layer, i, answer: answerOf(layer, state.design) })).filter(({ answer }) => answer && (answer.cycles !== 0 || answer.energy_pj !== 0));
 
 function columns(items, width, height) {
   const inner = width - STRIP.left - STRIP.right, step = inner / Math.max(1, items.length);
@@ -112,5 +112,5 @@ function occupancyStrip() {
     open: (k) => openLayer(items[k].i),
   });
   const key = h("ul", { class: "legend" }, [1, 2, 4, 6, 8].map((n) => h("li", { class: "tag" }, h("span", { class: "swatch", style: { background: shade(n) } }), n * 12.5 + "\u202f%")), over.d && h("li", { class: "tag" }, h("span", { class: "swatch", style: { background: "var(--bad)" } }), "more than there is"));
-  fill("occupancy", caption("Occupancy by layer", "Room in use per instance of the level, as a share of its capacity. White: nothing is kept there."), key, svg);
+  fill("occupancy", caption("Occupancy by layer", "Room in use per instance of the level, as a share of its capacity. Blank: nothing is kept there."), key, svg);
 }

@@ -7,6 +7,25 @@ function summaryFacts() {
   fill("remarks", C.remarks.map((text) => h("li", {}, text)));
 }
 
+// Several cases (batches, densities): one row each, one column per design, of a quantity that can be chosen.
+const METRICS = {
+  edp: ["EDP", (entry, d) => edp(entry.designs[d].edp)], energy: ["Energy", (entry, d) => energy(entry.designs[d].energy_pj)], seconds: ["Time", (entry, d) => (known(entry.designs[d].seconds) ? seconds(entry.designs[d].seconds) : count(entry.designs[d].cycles))],
+  ratio: ["EDP better than the compared design, geomean of layers", (entry, d) => (d === baseOf(entry) ? "1" : versus((entry.geomean[baseOf(entry)] || [])[d]))],
+  speedup: ["Cycles without the design's sparse features over cycles with them", (entry, d) => (entry.designs[d].saved ? ratio(entry.designs[d].saved.speedup) : MISSING)],
+};
+const baseOf = (entry) => entry.designs.findIndex((design) => design.name === C.designs[state.baseline].name);
+
+function caseTable() {
+  if (DATA.cases.length < 2) return;
+  const names = [...new Set(DATA.cases.flatMap((entry) => entry.designs.map((design) => design.name)))];
+  const chooser = h("select", { id: "metric", onchange: (event) => { state.metric = event.target.value; caseTable(); at("metric").focus(); } }, Object.entries(METRICS).map(([key, [title]]) => h("option", { value: key }, title)));
+  chooser.value = state.metric;
+  const cell = (entry, name) => { const d = entry.designs.findIndex((design) => design.name === name); return h("td", { class: "num" }, d < 0 ? MISSING : METRICS[state.metric][1](entry, d)); };
+  fill("cases", h("figcaption", {}, h("strong", {}, "Cases "), chooser), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Cases" }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Case"), names.map((name) => h("th", { scope: "col", class: "num" }, name)))),
+    h("tbody", {}, DATA.cases.map((entry, i) => h("tr", { class: i === state.case ? "chosen" : null }, h("th", { scope: "row" }, h("button", { type: "button", class: "link", "aria-pressed": String(i === state.case), onclick: () => chooseCase(i) }, entry.name)), names.map((name) => cell(entry, name))))))));
+}
+
 function versus(value) {
   if (!known(value)) return odd(value);
   return h("span", { class: value > 1.005 ? "better" : value < 0.995 ? "worse" : "quiet" }, ratio(value));
@@ -27,10 +46,10 @@ function designTable() {
     h("td", { class: "num" }, percent(design.utilization)),
     h("td", { class: "num" }, known(design.area_um2) && design.area_um2 > 0 ? significant(design.area_um2 * 1e-6) + "\u00a0mm²" : h("span", { class: "quiet" }, MISSING)),
     h("td", {}, bottleneck(design)),
-    h("td", {}, proof(design))));
+    h("td", { class: "words" }, proof(design))));
   const heads = [["Design"], ["Cycles", 1], ["Time", 1], ["Energy", 1], ["EDP", 1], several && ["EDP better than " + base.name + ", geomean of layers", 1], ["Utilisation", 1], ["Area", 1], ["Most cycles are set by"], ["Mappings"]];
   fill("designs", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Designs" }, h("table", {},
-    h("caption", {}, several ? "Totals of the network by design. Bold: the least. Choose a design to see its layers below." : "Totals of the network."),
+    h("caption", {}, several ? "Totals of the network" + (DATA.cases.length > 1 ? ", " + C.name : "") + ", by design. Bold: the least. Choose a design to see its layers below." : "Totals of the network" + (DATA.cases.length > 1 ? ", " + C.name : "") + "."),
     h("thead", {}, h("tr", {}, heads.filter(Boolean).map(([text, number]) => h("th", { scope: "col", class: number ? "num" : null }, text)))),
     h("tbody", {}, rows))));
 }

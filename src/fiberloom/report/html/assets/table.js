@@ -1,6 +1,8 @@
 // The table of layers: sorted, filtered, each row opens.
 function columnsOfTable() {
-  const several = C.designs.length > 1, totals = C.designs[state.design];
+  const several = C.designs.length > 1;
+  const largest = (key) => Math.max(0, ...C.layers.map((layer) => { const a = answerOf(layer, state.design); return a && known(a[key]) ? a[key] * layer.count : 0; }));
+  const most = { cycles: largest("cycles"), energy_pj: largest("energy_pj") };
   const meter = (part) => known(part) && h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { width: Math.min(100, part * 100) + "%" } }));
   const times = (item, key) => (item.answer && known(item.answer[key]) ? item.answer[key] * item.layer.count : null);
   return [
@@ -8,9 +10,9 @@ function columnsOfTable() {
     { key: "name", title: "Layer", value: (item) => item.layer.name.toLowerCase(), first: 1, name: true },
     { key: "op", title: "Operator", value: (item) => item.layer.op.toLowerCase(), show: (item) => item.layer.op, first: 1 },
     C.layers.some((layer) => layer.count !== 1) && { key: "count", title: "Times", value: (item) => item.layer.count, show: (item) => (item.layer.count === 1 ? h("span", { class: "quiet" }, "1") : item.layer.count + "×"), number: true },
-    { key: "macs", title: "MACs", value: (item) => item.layer.macs, show: (item) => count(item.layer.macs), number: true },
-    { key: "cycles", title: "Cycles", value: (item) => times(item, "cycles"), show: (item) => [count(times(item, "cycles")), meter(share(times(item, "cycles"), totals.bound_cycles))], number: true },
-    { key: "energy", title: "Energy", value: (item) => times(item, "energy_pj"), show: (item) => [energy(times(item, "energy_pj")), meter(share(times(item, "energy_pj"), totals.energy_pj))], number: true },
+    { key: "macs", title: "MACs", value: (item) => work(item.layer), show: (item) => (item.layer.kind === "einsum" ? count(work(item.layer)) : h("span", { class: "quiet", title: "operations other than multiply-accumulates" }, count(work(item.layer)) + " ops")), number: true },
+    { key: "cycles", title: "Cycles", value: (item) => times(item, "cycles"), show: (item) => [count(times(item, "cycles")), meter(share(times(item, "cycles"), most.cycles))], number: true },
+    { key: "energy", title: "Energy", value: (item) => times(item, "energy_pj"), show: (item) => [energy(times(item, "energy_pj")), meter(share(times(item, "energy_pj"), most.energy_pj))], number: true },
     { key: "utilization", title: "Utilisation", value: (item) => item.answer && item.answer.utilization, show: (item) => percent(item.answer && item.answer.utilization), number: true },
     { key: "bound", title: "Cycles set by", value: (item) => (item.answer ? boundName(item.answer).toLowerCase() : null), show: (item) => (item.answer ? boundTag(item.answer) : h("span", { class: "worse" }, item.layer.failures[state.design] ? "not mapped" : "not evaluated")), first: 1 },
     several && { key: "versus", title: "EDP better than " + C.designs[state.baseline].name, value: (item) => item.versus, show: (item) => (state.design === state.baseline ? h("span", { class: "quiet" }, "1") : versus(item.versus)), number: true },
@@ -18,6 +20,7 @@ function columnsOfTable() {
   ].filter(Boolean);
 }
 
+const work = (layer) => { const one = layer.kind === "einsum" ? layer.macs : layer.operations; return known(one) ? one * layer.count : one; };
 const boundName = (answer) => (answer.bound >= 0 ? C.designs[state.design].components[answer.bound].name : answer.bottleneck || MISSING);
 const boundTag = (answer) => (answer.bound >= 0 ? tag(look(C.designs[state.design].components[answer.bound]), boundName(answer)) : boundName(answer));
 
