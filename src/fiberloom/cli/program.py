@@ -24,6 +24,8 @@ from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUP
 from fiberloom.cli.map import map_files
 from fiberloom.cli.mappers import mappers
 from fiberloom.cli.mapspace import mapspace
+from fiberloom.cli.models import models
+from fiberloom.cli.network import network
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -42,9 +44,11 @@ app.command("evaluate")(evaluate)
 app.command("map")(map_files)
 app.add_typer(mappers, name="mappers")
 app.command("mapspace")(mapspace)
+app.command("network")(network)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")
+app.command("models")(models)
 app.command("validate")(validate)
 app.command("schema")(schema)
 app.command("demo")(demo)

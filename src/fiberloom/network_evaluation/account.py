@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fiberloom.model.evaluation import Evaluation, LevelAccount, MetadataCounts, TensorAccount
+from fiberloom.model.lower import Problem
 
 _ACTIONS: Final = {"read": "reads", "fill": "fills", "update": "updates"}
 
 
-def account(evaluation: Evaluation) -> dict[str, Any]:
-    """Cycles, energy, traffic and occupancy of an evaluation, by level, tensor and action."""
+def account(problem: Problem, evaluation: Evaluation) -> dict[str, Any]:
+    """Cycles, energy, traffic and occupancy of an evaluation of `problem`, by level, tensor and action."""
     compute = evaluation.compute
     return {
         "cycles": number(evaluation.cycles),
@@ -27,7 +28,7 @@ def account(evaluation: Evaluation) -> dict[str, Any]:
             compute.name: number(compute.cycles),
         },
         "compute": compute.to_dict(),
-        "levels": [_level(level) for level in evaluation.levels],
+        "levels": [_level(problem, level) for level in evaluation.levels],
         "loop_nest": evaluation.loop_nest.splitlines(),
         "warnings": list(evaluation.warnings),
         "provenance": dict(evaluation.provenance),
@@ -47,7 +48,7 @@ def _by_tensor(evaluation: Evaluation) -> dict[str, float]:
     return {name: number(pj) for name, pj in parts.items()}
 
 
-def _level(level: LevelAccount) -> dict[str, Any]:
+def _level(problem: Problem, level: LevelAccount) -> dict[str, Any]:
     return {
         "name": level.name,
         "cycles": number(level.cycles),
@@ -58,11 +59,11 @@ def _level(level: LevelAccount) -> dict[str, Any]:
         "capacity_words": None if level.capacity_words is None else number(level.capacity_words),
         "occupancy": None if not level.capacity_words else number(level.used_words / level.capacity_words),
         "metadata_pj": number(sum(_metadata_pj(t) for t in level.tensors.values())),
-        "tensors": {name: _tensor(tensor) for name, tensor in level.tensors.items()},
+        "tensors": {name: _tensor(problem, level.name, tensor) for name, tensor in level.tensors.items()},
     }
 
 
-def _tensor(tensor: TensorAccount) -> dict[str, Any]:
+def _tensor(problem: Problem, level: str, tensor: TensorAccount) -> dict[str, Any]:
     traffic = {}
     for action, plural in _ACTIONS.items():
         counts, dense = getattr(tensor, plural), getattr(tensor, f"dense_{plural}")
@@ -70,7 +71,7 @@ def _tensor(tensor: TensorAccount) -> dict[str, Any]:
         if any(whole.values()):
             traffic[action] = {kind: number(words * tensor.instances) for kind, words in whole.items()}
     metadata = {
-        action: number(_items(getattr(tensor, f"metadata_{plural}")) * tensor.instances)
+        action: number(_bits(problem, level, tensor.tensor, getattr(tensor, f"metadata_{plural}")) * tensor.instances)
         for action, plural in _ACTIONS.items()
     }
     return {
@@ -81,13 +82,19 @@ def _tensor(tensor: TensorAccount) -> dict[str, Any]:
         "tile_words": number(tensor.tile_words),
         "occupied_words": number(tensor.occupied_words),
         "traffic": traffic,
-        "metadata_items": {action: items for action, items in metadata.items() if items},
+        "metadata_bits": {action: bits for action, bits in metadata.items() if bits},
         "eliminated_share": number(tensor.elimination_probability),
     }
 
 
-def _items(counts: MetadataCounts) -> float:
-    return sum(a + b for a, b in counts.actual)
+def _bits(problem: Problem, level: str, tensor: str, counts: MetadataCounts) -> float:
+    """Bits of metadata that one instance moves, skipped ones apart."""
+    p, at, t = problem.arrays[0], problem.level_names.index(level), problem.tensors.index(tensor)
+    return sum(
+        items * float(p["metadata_bits"][at, t, rank]) + payloads * float(p["payload_bits"][at, t, rank])
+        for moved in (counts.actual, counts.gated)
+        for rank, (items, payloads) in enumerate(moved)
+    )
 
 
 def _metadata_pj(tensor: TensorAccount) -> float:

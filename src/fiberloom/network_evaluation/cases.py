@@ -120,7 +120,8 @@ def parse_density(text: str, what: str) -> float | str | None:
             value = float(cleaned)
         except ValueError:
             raise SpecError(
-                f"{what}: '{text}' is not a density", hint="a share of non-zeros such as 0.3, a pattern such as 2:4, or dense"
+                f"{what}: '{text}' is not a density",
+                hint="a share of non-zeros such as 0.3, a pattern such as 2:4, or dense",
             ) from None
         if not 0 < value <= 1:
             raise SpecError(f"{what}: a density of {text}", hint="the share of non-zeros, above 0 and up to 1")
@@ -128,9 +129,7 @@ def parse_density(text: str, what: str) -> float | str | None:
     return value
 
 
-def with_densities(
-    network: Network, weights: float | str | None, activations: float | str | None
-) -> Network:
+def with_densities(network: Network, weights: float | str | None, activations: float | str | None) -> Network:
     """`network` with one density for all weights that Einsums multiply, and one for all activations.
 
     Tensors of other roles (inputs, caches) stay as they are. None leaves a kind as it is.

@@ -169,7 +169,7 @@ def _solved(job: MappingJob) -> dict[str, Any]:
     evaluation = evaluate_problem(problem, mapping)
     return {
         "status": "mapped",
-        **account(evaluation),
+        **account(problem, evaluation),
         "mapping": mapping.model_dump(mode="json", exclude_defaults=True)["levels"],
         "certificate": certificate.to_dict(),
         "search": {"mapper": job.mapper, **facts},
@@ -180,9 +180,7 @@ def _solved(job: MappingJob) -> dict[str, Any]:
 def _exact(job: MappingJob, target: SearchProblem) -> tuple[LoopNest, Certificate, dict[str, Any]]:
     from fiberloom.mapper.exact import find_optimum
 
-    optimum = find_optimum(
-        target.problem, target.space, target.objective, seconds=job.seconds, memory_mb=job.memory_mb
-    )
+    optimum = find_optimum(target.problem, target.space, target.objective, seconds=job.seconds, memory_mb=job.memory_mb)
     proved = optimum.certificate.status == "optimal"
     stopped = str(optimum.statistics.get("stopped", "proved" if proved else "memory"))
     costs = optimum.energy_pj, optimum.cycles

@@ -40,8 +40,10 @@ def as_matrix_product(einsum: Einsum) -> tuple[Einsum, tuple[str, ...]]:
     output = einsum.output
     groups: dict[str, list[str]] = {"g": [], "m": [], "n": [], "k": []}
     for variable in einsum.shape:
-        uses = tuple(variable in t.variables for t in (first, second, output))
-        letter = {(True,) * 3: "g", (True, False, True): "m", (False, True, True): "n", (True, True, False): "k"}.get(uses)
+        uses = (variable in first.variables, variable in second.variables, variable in output.variables)
+        letter = {(True,) * 3: "g", (True, False, True): "m", (False, True, True): "n", (True, True, False): "k"}.get(
+            uses
+        )
         if letter is None:
             raise UnsupportedError(
                 f"'{variable}' of '{einsum}' indexes one tensor alone, which a matrix product can't do",
@@ -54,7 +56,9 @@ def as_matrix_product(einsum: Einsum) -> tuple[Einsum, tuple[str, ...]]:
     if any(len([t for t in rank if einsum.shape[t.variable] > 1]) > 1 for t in operands for rank in t.ranks):
         notes.append("as the matrix product of its im2col: every window of the inputs is a column of its own")
     if any(len([t for t in rank if einsum.shape[t.variable] > 1]) > 1 for rank in output.ranks):
-        notes.append("as a matrix product whose overlapping outputs are added afterwards; those additions are not counted")
+        notes.append(
+            "as a matrix product whose overlapping outputs are added afterwards; those additions are not counted"
+        )
 
     def flat(tensor: Tensor, letters: str) -> Tensor:
         density, changed = _flat_density(tensor, einsum)
@@ -76,4 +80,6 @@ def _flat_density(tensor: Tensor, einsum: Einsum) -> tuple[Any, str]:
     if str(density.get("distribution")).replace("_", "-") in ("uniform", "fixed-structured", "dense"):
         return density, ""
     mean = build_density(tensor.name, tensor.tile_shape(einsum.shape), density).density
-    return float(mean), f"of the non-zeros of {tensor.name} only their share, {mean:.3g}, is used: the tensor is reshaped"
+    return float(
+        mean
+    ), f"of the non-zeros of {tensor.name} only their share, {mean:.3g}, is used: the tensor is reshaped"

@@ -1,8 +1,9 @@
 """What the operators that are no Einsums cost: element-wise functions, normalisation, softmax, pooling, look-ups, copies.
 
-The model is plain and the same for every design: an operator reads its inputs from the outermost memory and writes its outputs
-there, at that memory's bandwidth and energy per access, and its scalar operations run on the design's lanes, one per lane and cycle, at
-the energy of one operation of the compute. Reading, writing and computing overlap; nothing is fused with its neighbours.
+The model is plain and the same for every design: an operator reads its inputs from the outermost memory and writes its
+outputs there, at that memory's bandwidth and energy per access, and its scalar operations run on the design's lanes, one per lane
+and cycle, at the energy of one operation of the compute. Reading, writing and computing overlap; nothing is fused with its
+neighbours, and nothing leaks meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fiberloom.architecture.features import without_features
 from fiberloom.architecture.levels import Architecture
 from fiberloom.network_evaluation.account import number
 from fiberloom.network_evaluation.cases import Widths
+from fiberloom.network_evaluation.chip_residency import holding_level
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
@@ -28,6 +30,7 @@ class Prices:
         bits_per_access: moved by one access.
         read_pj, write_pj: of one access; `compute_pj`: of one operation.
         read_bits, write_bits, shared_bits: per cycle, all instances; None never throttles.
+        held_level, held_read_pj, held_write_pj: the level that holds tensors on chip, and pJ per bit read there and written.
         memory_bits, compute_bits: width of the words that the memory holds, and that compute takes.
     """
 
@@ -40,6 +43,9 @@ class Prices:
     read_bits: float | None
     write_bits: float | None
     shared_bits: float | None
+    held_level: str | None
+    held_read_pj: float
+    held_write_pj: float
     lanes: int
     memory_bits: int
     compute_bits: int
@@ -56,6 +62,11 @@ def prices(architecture: Architecture) -> Prices:
     )
     outermost, compute = architecture.levels[0], architecture.compute
     energy = problem.arrays[0]["energy"][len(levels) - 1]
+    holder = holding_level(architecture)
+    held = [0.0, 0.0]
+    if holder is not None:
+        table = problem.arrays[0]["energy"][problem.level_names.index(holder.name)]
+        held = [float(table[action, 0]) / (holder.words_per_access * holder.word_bits) for action in (0, 1)]
 
     def bits(words: float | None) -> float | None:
         return None if words is None else words * outermost.word_bits * outermost.instances
@@ -70,6 +81,9 @@ def prices(architecture: Architecture) -> Prices:
         read_bits=bits(outermost.read_bandwidth),
         write_bits=bits(outermost.write_bandwidth),
         shared_bits=bits(outermost.shared_bandwidth),
+        held_level=None if holder is None else holder.name,
+        held_read_pj=held[0],
+        held_write_pj=held[1],
         lanes=compute.instances,
         memory_bits=outermost.word_bits,
         compute_bits=compute.word_bits,
@@ -93,7 +107,7 @@ def cost(
     the rows it returns, not the whole table. What an unknown operator costs is not known, and nothing is made up.
 
     Args:
-        on_chip: tensors that are held on chip, which need no access of the outermost memory.
+        on_chip: tensors that are held on chip, which are read and written there instead.
     """
     tensors: Mapping[str, NetworkTensor] = network.tensors
     moves = operator.kind is not Kind.UNKNOWN and not (operator.kind is Kind.LAYOUT and not operator.operations)
@@ -105,12 +119,21 @@ def cost(
         into += sum(min(out, stored_bits(tensors[t], widths, price)) for t in tables)
     else:
         into = sum(stored_bits(tensors[t], widths, price) for t in read)
-    written = sum(stored_bits(tensors[t], widths, price) for t in operator.outputs if t not in on_chip) if moves else 0.0
+    written = (
+        sum(stored_bits(tensors[t], widths, price) for t in operator.outputs if t not in on_chip) if moves else 0.0
+    )
     operations = 0 if operator.kind in (Kind.LAYOUT, Kind.UNKNOWN) else operator.operations
+    held = [[t for t in names if t in on_chip] if moves else [] for names in (operator.inputs, operator.outputs)]
+    held_pj = sum(
+        pj * sum(stored_bits(tensors[t], widths, price) for t in names)
+        for names, pj in zip(held, (price.held_read_pj, price.held_write_pj), strict=True)
+    )
     by_component = {
         price.memory: (into * price.read_pj + written * price.write_pj) / price.bits_per_access,
         price.compute: operations * price.compute_pj,
     }
+    if price.held_level is not None and held_pj:
+        by_component[price.held_level] = held_pj
     memory_cycles = max(
         into / price.read_bits if price.read_bits else 0.0,
         written / price.write_bits if price.write_bits else 0.0,

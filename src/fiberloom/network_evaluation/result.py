@@ -97,7 +97,16 @@ def _flat(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "what": entry.get("einsum") or entry["op"],
         "shape": " ".join(f"{v}={n}" for v, n in entry.get("shape", {}).items()) or None,
     }
-    for field in ("macs", "effectual_macs", "operations", "cycles", "energy_pj", "edp_pj_cycles", "utilization", "bottleneck"):
+    for field in (
+        "macs",
+        "effectual_macs",
+        "operations",
+        "cycles",
+        "energy_pj",
+        "edp_pj_cycles",
+        "utilization",
+        "bottleneck",
+    ):
         row[field] = entry.get(field)
     certificate = entry.get("certificate") or {}
     row |= {"certificate": certificate.get("status"), "gap": certificate.get("gap")}
@@ -216,7 +225,9 @@ def operator_entries(
             continue
         moved = sum(network.tensors[t].bytes for t in (*operator.inputs, *operator.outputs))
         known = costs[operator.name]
-        identity = repr((operator.op, operator.kind, operator.note, moved, operator.operations, sorted(known.items(), key=str)))
+        identity = repr(
+            (operator.op, operator.kind, operator.note, moved, operator.operations, sorted(known.items(), key=str))
+        )
         if identity in found:
             found[identity]["operators"].append(operator.name)
             found[identity]["count"] += operator.count

@@ -13,13 +13,14 @@ from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError, SpecError, nearest
 from fiberloom.network_evaluation.cache import ResultCache, default_folder
 from fiberloom.network_evaluation.cases import Case, Layer, Widths, fitted, layers_of
+from fiberloom.network_evaluation.chip_residency import Residency, holding_level, plan, summary, with_held
 from fiberloom.network_evaluation.designs import Bound, Design, describe_design, read_designs
 from fiberloom.network_evaluation.mapping_search import EXACT, MappingJob, seen_by
-from fiberloom.network_evaluation.other_operators import cost, prices
+from fiberloom.network_evaluation.other_operators import Prices, cost, prices
 from fiberloom.network_evaluation.result import RESULT_VERSION, NetworkResult, layer_entry, operator_entries
 from fiberloom.network_evaluation.totals import comparison, total
 from fiberloom.network_evaluation.workers import run_jobs
-from fiberloom.workload.network import Network
+from fiberloom.workload.network import Network, Operator
 
 SECONDS: Final = 30.0
 """Most time for the exact mapper per layer, unless said otherwise."""
@@ -92,6 +93,7 @@ def run_network(
     seed: int = 0,
     hyper_parameters: Mapping[str, Any] | None = None,
     widths: str | Widths = Widths.FIT,
+    keep_on_chip: bool = False,
     jobs: int | None = None,
     cache: bool | str | Path = True,
     base_directory: Path | None = None,
@@ -110,6 +112,7 @@ def run_network(
         seconds: most time per layer; None: 30 s for the exact mapper, 10 s for a sampling one without a budget.
         evaluations, seed, hyper_parameters: of a sampling mapper.
         widths: ``fit``, ``network`` or ``design`` (`Widths`).
+        keep_on_chip: hold intermediates on chip where they fit (`fiberloom.network_evaluation.chip_residency`).
         jobs: worker processes; None: one per core.
         cache: True for the user's cache folder, a folder, or False for none.
         base_directory: where paths of density files start.
@@ -128,7 +131,7 @@ def run_network(
     store = ResultCache(_folder(cache))
     placed = _place(cases, designs, chosen_widths, search, base_directory)
     _answer(placed, search, store, jobs or os.cpu_count() or 1, base_directory, progress or (lambda news: None))
-    return _result(cases, designs, placed, search, chosen_widths, store)
+    return _result(cases, designs, placed, search, chosen_widths, store, keep_on_chip=keep_on_chip)
 
 
 def _cases(network: Network | str | Sequence[Case]) -> tuple[Case, ...]:
@@ -171,7 +174,9 @@ def _widths(widths: str | Widths) -> Widths:
     try:
         return Widths(widths)
     except ValueError:
-        raise SpecError(f"'{widths}' is no choice of widths", hint=nearest(str(widths), [w.value for w in Widths])) from None
+        raise SpecError(
+            f"'{widths}' is no choice of widths", hint=nearest(str(widths), [w.value for w in Widths])
+        ) from None
 
 
 def _folder(cache: bool | str | Path) -> Path | None:
@@ -266,27 +271,32 @@ def _result(
     search: _Search,
     widths: Widths,
     store: ResultCache,
+    *,
+    keep_on_chip: bool,
 ) -> NetworkResult:
     described = {design.name: describe_design(design) for design in designs}
-    price = {design.name: prices(design.architecture) for design in designs}
     layers, operators, totals = [], [], []
-    for case in cases:
-        for design in designs:
-            here = [
-                layer_entry(case.name, design.name, case.network, p.layer, p.bound, p.answer, p.cached)
-                for p in placed
-                if p.case is case and p.design is design and p.answer is not None
-            ]
+    for design in designs:
+        price = prices(design.architecture)
+        for case in cases:
+            mine = [p for p in placed if p.case is case and p.design is design]
+            residency = _residency(case.network, design, mine, widths) if keep_on_chip else Residency(None)
+            here = [entry for p in mine for entry in _entries(p, residency, price)]
             costs = {
-                o.name: cost(o, case.network, widths, price[design.name])
-                for o in case.network.operators
+                o.name: cost(o, case.network, widths, price, residency.of(i))
+                for i, o in enumerate(case.network.operators)
                 if o.einsum is None
             }
             others = operator_entries(case.name, design.name, case.network, costs)
             whole = total(described[design.name], here, others, case.network)
+            if keep_on_chip:
+                whole["kept_on_chip"] = summary(residency, design.architecture, case.network)
             totals.append({"case": case.name, "design": design.name, **whole})
             layers += here
             operators += others
+    order = {case.name: i for i, case in enumerate(cases)}
+    for entries in (totals, layers, operators):
+        entries.sort(key=lambda entry: order[entry["case"]])
     for name, facts in described.items():
         mapped = next((e for e in layers if e["design"] == name and e["status"] == "mapped"), None)
         facts["area_um2"] = None if mapped is None else mapped["area_um2"]
@@ -297,7 +307,12 @@ def _result(
         {
             "version": RESULT_VERSION,
             "fiberloom": __version__,
-            "network": {"name": first.name, "source": first.source, "parameters": first.parameters, "notes": list(first.notes)},
+            "network": {
+                "name": first.name,
+                "source": first.source,
+                "parameters": first.parameters,
+                "notes": list(first.notes),
+            },
             "objective": search.objective,
             "mapper": {
                 "name": search.mapper,
@@ -307,7 +322,8 @@ def _result(
             },
             "widths": widths.value,
             "cases": [
-                {"name": c.name, **c.settings, "macs": c.network.macs, "operators": len(c.network.operators)} for c in cases
+                {"name": c.name, **c.settings, "macs": c.network.macs, "operators": len(c.network.operators)}
+                for c in cases
             ],
             "designs": list(described.values()),
             "totals": totals,
@@ -318,6 +334,48 @@ def _result(
             "notes": _notes(cases, placed, widths, store),
         }
     )
+
+
+def _residency(network: Network, design: Design, placed: Sequence[_Placed], widths: Widths) -> Residency:
+    """What of a network stays on a design's chip."""
+    level = holding_level(design.architecture)
+    if level is None:
+        return Residency(None)
+    mapped: dict[str, Mapping[str, Any]] = {}
+    keeps: dict[str, frozenset[str] | None] = {}
+    for p in placed:
+        if p.bound is None or p.answer is None or p.answer["status"] != "mapped":
+            continue
+        allowed = p.bound.architecture.level(level.name).keep
+        for operator in p.layer.operators:
+            mapped[operator.name] = p.answer
+            keeps[operator.name] = None if allowed is None else frozenset(allowed)
+    return plan(network, design.architecture, mapped, keeps, widths)
+
+
+def _entries(p: _Placed, residency: Residency, price: Prices) -> list[dict[str, Any]]:
+    """The layer's entry; several where some of its operators find tensors on chip and others do not."""
+    assert p.answer is not None
+    network, design = p.case.network, p.design
+    groups: dict[tuple[str, ...], list[Operator]] = {}
+    if residency.held:
+        index = {o.name: i for i, o in enumerate(network.operators)}
+        for operator in p.layer.operators:
+            held = residency.of(index[operator.name])
+            groups.setdefault(tuple(t for t, name in operator.operands.items() if name in held), []).append(operator)
+    else:
+        groups[()] = list(p.layer.operators)
+    entries = []
+    for tensors, operators in groups.items():
+        answer = p.answer
+        if tensors and p.bound is not None and answer["status"] == "mapped":
+            level = holding_level(design.architecture)
+            assert level is not None
+            per_word = {"read": price.held_read_pj * level.word_bits, "write": price.held_write_pj * level.word_bits}
+            answer = with_held(answer, p.bound.architecture, tensors, per_word)
+        layer = Layer(p.layer.einsum, tuple(operators))
+        entries.append(layer_entry(p.case.name, design.name, network, layer, p.bound, answer, p.cached))
+    return entries
 
 
 def _notes(cases: Sequence[Case], placed: Sequence[_Placed], widths: Widths, store: ResultCache) -> list[str]:

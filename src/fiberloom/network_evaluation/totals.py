@@ -11,7 +11,10 @@ from fiberloom.workload.network import Kind, Network
 
 
 def total(
-    design: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], operators: Sequence[Mapping[str, Any]], network: Network
+    design: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    operators: Sequence[Mapping[str, Any]],
+    network: Network,
 ) -> dict[str, Any]:
     """Everything of one case on one design.
 
@@ -185,7 +188,8 @@ def comparison(layers: Sequence[Mapping[str, Any]], totals: Sequence[Mapping[str
             common = costs[t["design"]].keys() & costs[base["design"]].keys()
             weights = {name: costs[base["design"]][name][1] for name in common}
             logs = [
-                math.log(costs[t["design"]][name][0] / costs[base["design"]][name][0]) * weights[name] for name in common
+                math.log(costs[t["design"]][name][0] / costs[base["design"]][name][0]) * weights[name]
+                for name in common
             ]
             entries.append(
                 {
