@@ -1,7 +1,7 @@
 """Affine maps of MLIR, as sums of loop variables: ``(d0, d1) -> (2 * d0 + d1)``.
 
-MLIR's affine expressions also know symbols, floor and ceiling division and remainders; those are no indices of an Einsum, and the
-expression says so.
+MLIR's affine expressions also know floor and ceiling division and remainders; those are no indices of an Einsum, and the expression
+says so. A symbol counts as one more dimension, behind the others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ def affine_map(text: str) -> AffineMap:
     match = re.fullmatch(r"\s*\(([^)]*)\)\s*(?:\[([^\]]*)\])?\s*->\s*\((.*)\)\s*", text, re.DOTALL)
     if not match:
         raise ValueError(f"'{text.strip()}' is not an affine map")
-    names = [n.strip() for n in match.group(1).split(",") if n.strip()]
-    dims = {n: i for i, n in enumerate(names)}
-    return AffineMap(len(names), tuple(affine_expression(part, dims) for part in _parts(match.group(3))))
+    names, symbols = ([n.strip() for n in (match.group(i) or "").split(",") if n.strip()] for i in (1, 2))
+    dims = {n: i for i, n in enumerate([*names, *symbols])}
+    results = tuple(affine_expression(part, dims) for part in _parts(match.group(3)))
+    return AffineMap(len(names), results, len(symbols))
 
 
 def affine_expression(text: str, dims: dict[str, int]) -> AffineExpression:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fiberloom.errors import FiberloomError
 from fiberloom.workload.einsum import Einsum
+from fiberloom.workload.importers.mlir_attention import Product
 from fiberloom.workload.importers.mlir_graph import Graph
 from fiberloom.workload.importers.mlir_program import Operation, Value
 from fiberloom.workload.layers import batched_product, convolution_nd, fully_connected, transposed_convolution
@@ -23,14 +24,22 @@ def product(
     rows: int,
     columns: int,
     depth: int,
+    row_extents: Sequence[int] = (),
+    column_extents: Sequence[int] = (),
+    note: str = "",
+    op: str = "",
 ) -> None:
     """A product of matrices, `rows` × `depth` times `depth` × `columns`, `batch` times.
 
     With weights on one side it is a fully connected layer. An argument (or constant) that is the right operand of a product without
-    a batch is taken as weights, and so is one on the left if the right one is computed.
+    a batch is taken as weights, and so is one on the left if the right one is computed or a vector.
+
+    Args:
+        row_extents, column_extents: the pieces that rows and columns are made of, if of several.
     """
     if batch == 1:
-        if graph.origin(right) is not None:
+        matrix_times_vector = columns == 1 < rows and graph.origin(left) is not None
+        if graph.origin(right) is not None and not matrix_times_vector:
             graph.take_as_parameter(right)
         elif graph.origin(left) is not None:
             graph.take_as_parameter(left)
@@ -41,14 +50,18 @@ def product(
         einsum = fully_connected("product", outputs=rows, inputs=depth, batch=columns)
         operands = {"W": left, "I": right, "O": output}
     elif graph.is_weight(right) or graph.is_weight(left):
-        weights, activations, m, n = (right, left, columns, rows) if graph.is_weight(right) else (left, right, rows, columns)
+        weights, activations, m, n = (
+            (right, left, columns, rows) if graph.is_weight(right) else (left, right, rows, columns)
+        )
         shape = {"g": batch, "n": n, "m": m, "c": depth}
         einsum = Einsum.parse("O[g,n,m] = W[g,m,c] * I[g,n,c]", shape)
         operands = {"W": weights, "I": activations, "O": output}
     else:
         einsum = batched_product("product", rows=rows, columns=columns, depth=depth, batch=batch)
         operands = {"A": left, "B": right, "O": output}
-    emit_einsum(graph, operation, einsum, operands)
+    emit_einsum(graph, operation, einsum, operands, note, op)
+    if einsum.output.name == "O" and "A" in operands:
+        graph.products[graph.last] = Product(batch, rows, columns, depth, tuple(row_extents), tuple(column_extents))
 
 
 def emit_einsum(
@@ -85,6 +98,7 @@ def convolution(
     spread: Sequence[int],
     groups: int,
     note: str = "",
+    op: str = "",
 ) -> None:
     """A convolution, or a transposed one where the input is spread out.
 
@@ -103,7 +117,9 @@ def convolution(
             einsum = fully_connected("convolution", outputs=outputs, inputs=inputs, batch=batch)
         elif any(s > 1 for s in spread):
             if any(s > 1 for s in stride):
-                graph.unknown(operation, "a convolution with a stride of an input that is itself spread out is no Einsum")
+                graph.unknown(
+                    operation, "a convolution with a stride of an input that is itself spread out is no Einsum"
+                )
                 return
             einsum = transposed_convolution(
                 "convolution", outputs=outputs, inputs=inputs, extents=extents, kernel=window, stride=spread,
@@ -117,4 +133,4 @@ def convolution(
     except FiberloomError as error:
         graph.unknown(operation, error.problem)
         return
-    emit_einsum(graph, operation, einsum, operands, note)
+    emit_einsum(graph, operation, einsum, operands, note, op)

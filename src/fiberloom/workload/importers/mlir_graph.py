@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.workload.einsum import Einsum
+from fiberloom.workload.importers.mlir_attention import Product, with_attention
 from fiberloom.workload.importers.mlir_program import Function, Operation, Program, Value, ValueType
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
@@ -39,6 +40,9 @@ class Graph:
         self.count = 1
         self.folded = 0
         self.notes: list[str] = []
+        self.products: dict[str, Product] = {}
+        self.exponentials: set[str] = set()
+        self.last = ""
         self._asked = parameters
         self._path = ""
         self._bound: dict[Value, str | Generated] = {}
@@ -141,8 +145,9 @@ class Graph:
         operations: int = 0,
         note: str = "",
         op: str = "",
+        exponential: bool = False,
     ) -> None:
-        """Add an operator; results that are tensors get a name."""
+        """Add an operator; results that are tensors get a name. `exponential`: it computes exponentials, as softmax does."""
         used = operation.operands if inputs is None else list(inputs)
         sources = tuple(dict.fromkeys(n for v in used if (n := self.name(v)) is not None))
         made = operation.results if outputs is None else list(outputs)
@@ -165,6 +170,9 @@ class Graph:
             einsum=einsum.model_copy(update={"name": name}) if einsum is not None else None,
             operands=named, operations=operations, count=self.count, note=note,
         )  # fmt: skip
+        self.last = name
+        if exponential or kind is Kind.SOFTMAX:
+            self.exponentials.add(name)
         if kind is Kind.LAYOUT:
             for value in made:
                 if used:
@@ -295,15 +303,21 @@ class Graph:
                 tensors[output] = replace(tensors[output], role=Role.OUTPUT)
         notes = list(self.notes)
         if self.folded:
-            notes.append(f"{self.folded} values that hold one number everywhere (or count) take no memory and no operator")
+            notes.append(
+                f"{self.folded} values that hold one number everywhere (or count) take no memory and no operator"
+            )
         if self._asked is None and parameters & set(self._arguments):
             notes.append(
                 "arguments that are used as weights, biases, scales or tables are taken as parameters; "
                 "parameters=[…] names them instead"
             )
-        used = {n for o in self._operators.values() for n in (*o.inputs, *o.outputs)} | {*self._arguments, *self._outputs}
+        used = {n for o in self._operators.values() for n in (*o.inputs, *o.outputs)} | {
+            *self._arguments,
+            *self._outputs,
+        }
         kept = {n: t for n, t in tensors.items() if n in used}
-        return Network(name, tuple(self._operators.values()), kept, source, tuple(notes))
+        operators = with_attention(tuple(self._operators.values()), self.products, self.exponentials)
+        return Network(name, operators, kept, source, tuple(notes))
 
     def _named_parameters(self) -> set[str]:
         found = set()

@@ -145,10 +145,11 @@ class AffineExpression:
 
 @dataclass(frozen=True)
 class AffineMap:
-    """A map from `dims` loop variables to index expressions."""
+    """A map from `dims` loop variables, and `symbols` behind them, to index expressions."""
 
     dims: int
     results: tuple[AffineExpression, ...]
+    symbols: int = 0
 
 
 @dataclass(eq=False)

@@ -8,23 +8,17 @@ MLIR Language Reference, "High-Level Structure" and "Operations".
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from fiberloom.errors import Location, SpecError
-from fiberloom.workload.importers.mlir_affine import affine_map
-from fiberloom.workload.importers.mlir_program import Block, Dense, Operation, Value, ValueType, value_type
+from fiberloom.errors import SpecError
+from fiberloom.workload.importers.mlir_attributes import NAME, SYMBOL, AttributeReader
+from fiberloom.workload.importers.mlir_program import Block, Operation, Value
 
-_SPACE: Final = re.compile(r"(?:\s+|//[^\n]*)*")
-_NAME: Final = re.compile(r"[A-Za-z_][\w$.]*")
-_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _USE: Final = re.compile(r"%([\w$.-]+)(?:#(\d+))?")
-_NUMBER: Final = re.compile(r"[+-]?(?:0x[0-9A-Fa-f]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)")
 _ASSIGNED: Final = re.compile(r"%[\w$.-]+(?:\s*:\s*\d+)?(?:\s*,\s*%[\w$.-]+(?:\s*:\s*\d+)?)*\s*=(?!=)")
 _ALIAS: Final = re.compile(r"([#!][\w$.-]+)\s*=(?!=)")
-_SYMBOL: Final = re.compile(r'@(?:[\w$.-]+|"(?:[^"\\]|\\.)*")(?:::@(?:[\w$.-]+|"[^"]*"))*')
 _DICTIONARY: Final = re.compile(r'\{\s*(?:\}|(?:"[^"]*"|[A-Za-z_][\w$.]*)\s*(?:=(?!=)|,|\}))')
-_BRACKETS: Final = re.compile(r'->|>=|<=|"(?:[^"\\]|\\.)*"|[<>]')
 _UNDOTTED: Final = frozenset({"return", "call", "module", "func", "yield"})
 """Operations that are printed without their dialect."""
 _AFTER_TYPES: Final = frozenset({"reducer", "cond", "do", "else", "loc", "attrs", "attributes", "to", "into"})
@@ -33,7 +27,7 @@ _DEEPEST: Final = 200
 """Regions inside each other; the reader calls itself for each."""
 
 
-class TextReader:
+class TextReader(AttributeReader):
     """Reads operations from text.
 
     Args:
@@ -41,70 +35,11 @@ class TextReader:
         outer: values that are defined outside the text, by name without ``%``.
     """
 
-    def __init__(self, text: str, file: str, outer: dict[str, tuple[Value, ...]] | None = None) -> None:
-        self.text = text
-        self.file = file
-        self.pos = 0
-        self.aliases: dict[str, Any] = {}
-        self._scopes: list[dict[str, tuple[Value, ...]]] = [outer if outer is not None else {}]
-        self._lines = [m.start() for m in re.finditer("\n", text)]
-        self._used: list[Value] = []
+    def __init__(self, text: str, file: str, outer: Mapping[str, tuple[Value, ...]] | None = None) -> None:
+        super().__init__(text, file)
+        self._outer: Mapping[str, tuple[Value, ...]] = outer if outer is not None else {}
+        self._scopes: list[dict[str, tuple[Value, ...]]] = [{}]
         self._depth = 0
-
-    # Places
-
-    def line(self, pos: int | None = None) -> int:
-        """Line of a position, from 1."""
-        return bisect_right(self._lines, (self.pos if pos is None else pos) - 1) + 1
-
-    def fail(self, problem: str, pos: int | None = None, hint: str | None = None) -> NoReturn:
-        """Raise a `SpecError` at a position."""
-        raise SpecError(problem, where=Location(self.file, self.line(pos)), hint=hint)
-
-    def _unexpected(self, wanted: str) -> NoReturn:
-        self._skip()
-        found = self.text[self.pos : self.pos + 24].split("\n")[0]
-        self.fail(f"expected {wanted}, found " + (f"'{found}'" if self.pos < len(self.text) else "the end of the file"))
-
-    # Tokens
-
-    def _skip(self) -> bool:
-        """Skip blanks and comments; whether a line ended."""
-        match = _SPACE.match(self.text, self.pos)
-        start, self.pos = self.pos, match.end() if match else self.pos
-        return "\n" in self.text[start : self.pos]
-
-    def _next(self) -> str:
-        self._skip()
-        return self.text[self.pos : self.pos + 1]
-
-    def _accept(self, literal: str) -> bool:
-        self._skip()
-        if self.text.startswith(literal, self.pos):
-            self.pos += len(literal)
-            return True
-        return False
-
-    def _expect(self, literal: str) -> None:
-        if not self._accept(literal):
-            self._unexpected(f"'{literal}'")
-
-    def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        self._skip()
-        match = pattern.match(self.text, self.pos)
-        if match:
-            self.pos = match.end()
-        return match
-
-    def _angle(self) -> str:
-        """What stands between ``<`` and its ``>``; the position is at the ``<``."""
-        start, depth = self.pos, 0
-        for match in _BRACKETS.finditer(self.text, self.pos):
-            depth += {"<": 1, ">": -1}.get(match.group(), 0)
-            if depth == 0 and match.group() == ">":
-                self.pos = match.end()
-                return self.text[start + 1 : match.start()]
-        self.fail("'<' is never closed", start)
 
     # Whole files
 
@@ -114,7 +49,7 @@ class TextReader:
         Raises:
             SpecError: for text that is not MLIR, with the line.
         """
-        self._read_aliases()
+        self.read_aliases()
         found = []
         while self._next():
             if self._accept("{-#"):
@@ -127,7 +62,7 @@ class TextReader:
                 found.append(self.operation())
         return found
 
-    def _read_aliases(self) -> None:
+    def read_aliases(self) -> None:
         """Aliases may be used before they are defined (locations are printed last), so they are read first."""
         for match in re.finditer(r"^[ \t]*([#!][\w$.-]+)[ \t]*=(?!=)", self.text, re.MULTILINE):
             self.pos = match.end()
@@ -156,7 +91,7 @@ class TextReader:
         if self._next() == '"':
             operation, types = self._generic(line)
         else:
-            match = self._match(_NAME)
+            match = self._match(NAME)
             if not match:
                 self._unexpected("an operation")
             operation = Operation(match.group(), [], [], line)
@@ -180,10 +115,6 @@ class TextReader:
             operation.results.extend(values)
         return operation
 
-    def _typed(self, text: str) -> ValueType:
-        alias = self.aliases.get(text) if text.startswith("!") else None
-        return value_type(alias if isinstance(alias, str) and alias else text)
-
     def _result_names(self) -> list[tuple[str, int]]:
         if self._next() != "%":
             return []
@@ -199,7 +130,7 @@ class TextReader:
         match = self._match(_USE)
         if not match:
             self._unexpected("a value")
-        for scope in reversed(self._scopes):
+        for scope in (*reversed(self._scopes), self._outer):
             if match.group(1) in scope:
                 values, index = scope[match.group(1)], int(match.group(2) or 0)
                 if index >= len(values):
@@ -216,7 +147,9 @@ class TextReader:
                 break
         self._expect(")")
         if self._next() == "[":
-            self.fail(f"'{operation.name}' branches to other blocks", hint="structured loops with constant bounds are read")
+            self.fail(
+                f"'{operation.name}' branches to other blocks", hint="structured loops with constant bounds are read"
+            )
         if self._accept("<"):
             operation.attributes |= self._dictionary()
             self._expect(">")
@@ -230,13 +163,12 @@ class TextReader:
             operation.attributes |= self._dictionary()
         self._expect(":")
         inputs, outputs = self._types()
-        if len(inputs) != len(operation.operands):
-            self.fail(f"'{operation.name}' has {len(operation.operands)} operands and {len(inputs)} operand types")
+        self._check_types(operation.operands, inputs)
         self._trailing_location(operation)
         return operation, outputs or []
 
     def _module(self, operation: Operation) -> None:
-        if match := self._match(_SYMBOL):
+        if match := self._match(SYMBOL):
             operation.attributes["sym_name"] = match.group()
         if self._match(re.compile(r"attributes\b")):
             operation.attributes |= self._dictionary()
@@ -246,7 +178,7 @@ class TextReader:
     def _function(self, operation: Operation) -> None:
         if match := self._match(re.compile(r"(public|private|nested)\b")):
             operation.attributes["sym_visibility"] = match.group()
-        match = self._match(_SYMBOL)
+        match = self._match(SYMBOL)
         if not match:
             self._unexpected("the function's @name")
         operation.attributes["sym_name"] = match.group()
@@ -323,12 +255,12 @@ class TextReader:
                 operation.words.append(self._symbol())
             elif character in "#!" and newline and _ALIAS.match(self.text, self.pos):
                 break
-            elif match := _NAME.match(self.text, self.pos):
+            elif match := NAME.match(self.text, self.pos):
                 word = match.group()
                 if (newline and ("." in word or word in _UNDOTTED)) or (typed and word not in _AFTER_TYPES):
                     break
                 self._word(operation, word, bound)
-            elif character in "[#!\"-+" or character.isdigit():
+            elif character in '[#!"-+' or character.isdigit():
                 operation.attributes.setdefault("values", []).append(self._value(typed=False))
             else:
                 self._unexpected("an operand, an attribute or a type")
@@ -339,6 +271,18 @@ class TextReader:
             outs = operation.groups.get("outs", [])
             return [v.type.text for v in outs] or ["none"] * results
         return inputs if len(inputs) == results else inputs[-1:] * results
+
+    def _check_types(self, values: Sequence[Value], types: Sequence[str]) -> None:
+        """Values have the types that an operation says they have."""
+        if len(values) != len(types):
+            self.fail(f"{len(values)} operands have {len(types)} types")
+        for value, text in zip(values, types, strict=True):
+            said = self._typed(text)
+            if (said.shape, said.element) != (value.type.shape, value.type.element) and "none" not in (
+                text,
+                value.type.text,
+            ):
+                self.fail(f"%{value.name} is {value.type.text}, but is used as {text}")
 
     def _word(self, operation: Operation, word: str, bound: list[Value]) -> None:
         start = self.pos
@@ -386,7 +330,7 @@ class TextReader:
                     operation.operands.append(value)
             elif self._accept(":"):
                 if self._next() != "%":
-                    self._types()
+                    self._check_types(group, self._types()[0])
             elif self._accept(","):
                 pass
             elif self._next() == "(":
@@ -438,234 +382,3 @@ class TextReader:
             self._expect(")")
         self._expect(":")
         return block
-
-    # Types
-
-    def _types(self) -> tuple[list[str], list[str] | None]:
-        """``(a, b) -> c``, ``a, b``, ``a -> b``, ``a to b``."""
-        if self._next() == "(":
-            inputs = self._type_list()
-        else:
-            inputs = [self._type()]
-            while self._accept(","):
-                inputs.append(self._type())
-        if self._accept("->"):
-            return inputs, self._result_types()
-        if self._match(re.compile(r"(to|into)\b")):
-            return inputs, [self._type()]
-        return inputs, None
-
-    def _result_types(self) -> list[str]:
-        return self._type_list() if self._next() == "(" else [self._type()]
-
-    def _type_list(self) -> list[str]:
-        self._expect("(")
-        found = []
-        while self._next() not in (")", ""):
-            found.append(self._type())
-            if self._next() == "{":
-                self._dictionary()
-            if not self._accept(","):
-                break
-        self._expect(")")
-        return found
-
-    def _type(self) -> str:
-        self._skip()
-        start = self.pos
-        if self._next() == "(":
-            self._type_list()
-            self._expect("->")
-            self._result_types()
-            return self.text[start : self.pos]
-        match = self._match(re.compile(r"!?[A-Za-z_][\w$.]*"))
-        if not match:
-            self._unexpected("a type")
-        if self.text.startswith("<", self.pos):
-            self._angle()
-        return self.text[start : self.pos]
-
-    # Attributes
-
-    def _string(self) -> str:
-        match = self._match(_STRING)
-        if not match:
-            self.fail("a string is never closed")
-        return match.group(1)
-
-    def _symbol(self) -> str:
-        match = self._match(_SYMBOL)
-        if not match:
-            self._unexpected("a symbol")
-        return match.group()
-
-    def _dictionary(self) -> dict[str, Any]:
-        self._expect("{")
-        found: dict[str, Any] = {}
-        while self._next() not in ("}", ""):
-            key = self._string() if self._next() == '"' else ""
-            if not key:
-                match = self._match(_NAME)
-                if not match:
-                    self._unexpected("the name of an attribute")
-                key = match.group()
-            found[key] = self._value(typed=True) if self._accept("=") else True
-            if not self._accept(","):
-                break
-        self._expect("}")
-        return found
-
-    def _value(self, *, typed: bool) -> Any:
-        """An attribute; `typed`: a ``: type`` may follow (at the end of an operation it is the operation's)."""
-        found = self._bare_value()
-        if typed and not isinstance(found, list) and self._next() == ":" and not self.text.startswith("::", self.pos):
-            self.pos += 1
-            if self._match(_NUMBER):  # start:limit:stride of a slice
-                while self._accept(":"):
-                    self._match(_NUMBER)
-            else:
-                self._type()
-        return found
-
-    def _bare_value(self) -> Any:
-        character = self._next()
-        if character == "[":
-            parts = [self._list()]
-            while self._match(re.compile(r"x\s*(?=\[)|->\s*(?=\[)")):
-                parts.append(self._list())
-            return parts if len(parts) > 1 else parts[0]
-        if character == "{":
-            return self._dictionary()
-        if character == '"':
-            return self._string()
-        if character == "@":
-            return self._symbol()
-        if character == "%":
-            value = self._use()
-            self._used.append(value)
-            return value
-        if character == "(":
-            return self._type()
-        if character == "<":
-            return self._angle()
-        if character == "#":
-            return self._dialect_attribute()
-        if character == "!":
-            return self._type()
-        if character == "?":
-            self.pos += 1
-            return None
-        if match := self._match(_NUMBER):
-            text = match.group()
-            return int(text, 0) if re.fullmatch(r"[+-]?(0x[0-9A-Fa-f]+|0|[1-9]\d*)", text) else float(text)
-        match = self._match(_NAME)
-        if not match:
-            self._unexpected("an attribute")
-        return self._named_value(match.group(), match.start())
-
-    def _named_value(self, word: str, start: int) -> Any:
-        if word in ("true", "false"):
-            return word == "true"
-        if not self.text.startswith("<", self.pos):
-            return word
-        if word in ("dense", "dense_resource", "sparse"):
-            return Dense(self._constant(), resource=word != "dense")
-        inner = self._angle()
-        if word == "array":
-            numbers = inner.partition(":")[2]
-            return [_scalar(n) for n in re.findall(r"[^\s,]+", numbers)]
-        if word == "affine_map":
-            try:
-                return affine_map(inner)
-            except ValueError as error:
-                self.fail(str(error), start)
-        return self.text[start : self.pos]
-
-    def _constant(self) -> str:
-        """What stands inside ``dense<…>``, which may be many megabytes of numbers."""
-        start = self.pos + 1
-        opening = _SPACE.match(self.text, start)
-        begin = opening.end() if opening else start
-        if self.text.startswith('"', begin):
-            end = self.text.find('"', begin + 1)
-            end = self.text.find(">", end) if end > 0 else -1
-        else:
-            end = self.text.find(">", begin)
-        if end < 0:
-            self.fail("'dense<' is never closed", start)
-        self.pos = end + 1
-        return self.text[begin:end].strip()
-
-    def _list(self) -> list[Any]:
-        self._expect("[")
-        found = []
-        while self._next() not in ("]", ""):
-            found.append(self._value(typed=True))
-            if not self._accept(","):
-                break
-        self._expect("]")
-        return found
-
-    def _dialect_attribute(self) -> Any:
-        """``#alias``, or ``#dialect.kind<…>`` with fields (a dictionary), a list, or anything else (text)."""
-        match = self._match(re.compile(r"#[\w$.-]+"))
-        if not match:
-            self._unexpected("an attribute")
-        if not self.text.startswith("<", self.pos):
-            return self.aliases.get(match.group(), match.group())
-        start = self.pos
-        inner = self._angle()
-        end, self.pos = self.pos, start + 1
-        found: Any = inner
-        try:
-            if re.match(r"\s*\w+\s*=", inner):
-                fields: dict[str, Any] = {}
-                while key := self._match(re.compile(r"(\w+)\s*=")):
-                    fields[key.group(1)] = self._value(typed=False)
-                    self._accept(",")
-                found = fields
-            elif inner.lstrip().startswith("["):
-                found = self._bare_value()
-        except SpecError:
-            found = inner
-        self.pos = end
-        return found
-
-    # Locations
-
-    def _location(self) -> str:
-        """The name in a ``(…)`` after ``loc``."""
-        start, depth = self.pos, 0
-        for match in re.compile(r'"(?:[^"\\]|\\.)*"|[()]').finditer(self.text, self.pos):
-            depth += {"(": 1, ")": -1}.get(match.group(), 0)
-            if depth == 0:
-                self.pos = match.end()
-                break
-        else:
-            self.fail("'loc(' is never closed", start)
-        inner = self.text[start + 1 : self.pos - 1].strip()
-        if alias := re.fullmatch(r"#[\w$.-]+", inner):
-            found = self.aliases.get(alias.group(), "")
-            return found if isinstance(found, str) else ""
-        named = re.match(r'(?:fused(?:<[^>]*>)?\[)?"((?:[^"\\]|\\.)*)"(?!:\d)', inner)
-        return named.group(1) if named else ""
-
-    def _trailing_location(self, operation: Operation | None) -> None:
-        self._skip()
-        if self.text.startswith("loc(", self.pos):
-            self.pos += 3
-            found = self._location()
-            if operation is not None:
-                operation.location = found
-
-
-def _scalar(text: str) -> int | float | str | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return int(text)
-    except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            return text

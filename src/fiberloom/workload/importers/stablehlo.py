@@ -199,4 +199,3 @@ class _Walk:
 def holds(text: str) -> bool:
     """Whether text has operations of `DIALECTS`."""
     return any(f"{dialect}." in text for dialect in DIALECTS)
-

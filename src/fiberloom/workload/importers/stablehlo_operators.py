@@ -18,16 +18,90 @@ from fiberloom.workload.zoo.building import OPERATIONS
 
 _ELEMENTWISE: Final[Mapping[str, int]] = dict.fromkeys(
     (
-        "abs add and atan2 cbrt ceil compare complex convert cosine count_leading_zeros divide exponential exponential_minus_one floor "
-        "imag is_finite log log_plus_one maximum minimum multiply negate not or popcnt power real reduce_precision remainder "
-        "round_nearest_afz round_nearest_even rsqrt select shift_left shift_right_arithmetic shift_right_logical sign sine sqrt "
-        "subtract tan tanh xor map "
-        # CHLO
-        "erf erfc erf_inv square acos acosh asin asinh atan atanh cosh sinh lgamma digamma next_after conj is_inf is_neg_inf "
-        "is_pos_inf polygamma zeta bessel_i1e asin_acos_kernel constant_like "
-        "broadcast_add broadcast_subtract broadcast_multiply broadcast_divide broadcast_maximum broadcast_minimum broadcast_power "
-        "broadcast_compare broadcast_select broadcast_and broadcast_or broadcast_xor broadcast_remainder broadcast_atan2"
-    ).split(),
+        "abs",
+        "add",
+        "and",
+        "atan2",
+        "cbrt",
+        "ceil",
+        "compare",
+        "complex",
+        "convert",
+        "cosine",
+        "count_leading_zeros",
+        "divide",
+        "exponential",
+        "exponential_minus_one",
+        "floor",
+        "imag",
+        "is_finite",
+        "log",
+        "log_plus_one",
+        "maximum",
+        "minimum",
+        "multiply",
+        "negate",
+        "not",
+        "or",
+        "popcnt",
+        "power",
+        "real",
+        "reduce_precision",
+        "remainder",
+        "round_nearest_afz",
+        "round_nearest_even",
+        "rsqrt",
+        "select",
+        "shift_left",
+        "shift_right_arithmetic",
+        "shift_right_logical",
+        "sign",
+        "sine",
+        "sqrt",
+        "subtract",
+        "tan",
+        "tanh",
+        "xor",
+        "map",
+        "erf",
+        "erfc",
+        "erf_inv",
+        "square",
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atanh",
+        "cosh",
+        "sinh",
+        "lgamma",
+        "digamma",
+        "next_after",
+        "conj",
+        "is_inf",
+        "is_neg_inf",
+        "is_pos_inf",
+        "polygamma",
+        "zeta",
+        "bessel_i1e",
+        "asin_acos_kernel",
+        "constant_like",
+        "broadcast_add",
+        "broadcast_subtract",
+        "broadcast_multiply",
+        "broadcast_divide",
+        "broadcast_maximum",
+        "broadcast_minimum",
+        "broadcast_power",
+        "broadcast_compare",
+        "broadcast_select",
+        "broadcast_and",
+        "broadcast_or",
+        "broadcast_xor",
+        "broadcast_remainder",
+        "broadcast_atan2",
+    ),
     1,
 ) | {
     "logistic": OPERATIONS["sigmoid"],
@@ -37,36 +111,50 @@ _ELEMENTWISE: Final[Mapping[str, int]] = dict.fromkeys(
 }
 """Scalar operations per element of the result."""
 
-_LAYOUT: Final = frozenset(
-    (
-        "broadcast broadcast_in_dim bitcast_convert concatenate copy dynamic_broadcast_in_dim dynamic_iota dynamic_pad "
-        "dynamic_reshape dynamic_slice dynamic_update_slice pad real_dynamic_slice reshape reverse slice transpose "
-        "get_tuple_element tuple set_dimension_size get_dimension_size"
-    ).split()
-)
+_LAYOUT: Final = frozenset((
+    "broadcast", "broadcast_in_dim", "bitcast_convert", "concatenate", "copy", "dynamic_broadcast_in_dim", "dynamic_iota",
+    "dynamic_pad", "dynamic_reshape", "dynamic_slice", "dynamic_update_slice", "pad", "real_dynamic_slice", "reshape",
+    "reverse", "slice", "transpose", "get_tuple_element", "tuple", "set_dimension_size", "get_dimension_size",
+))  # fmt: skip
 """Elements are moved or renamed."""
 
-_REARRANGES_ONE_NUMBER: Final = frozenset("broadcast broadcast_in_dim reshape transpose convert reverse slice copy".split())
+_REARRANGES_ONE_NUMBER: Final = frozenset((
+    "broadcast", "broadcast_in_dim", "reshape", "transpose", "convert", "reverse", "slice", "copy",
+))  # fmt: skip
 """Of one number everywhere, these make one number everywhere."""
 
-_LOOKUP: Final = frozenset("gather dynamic_gather torch_index_select".split())
+_LOOKUP: Final = frozenset((
+    "gather", "dynamic_gather", "torch_index_select",
+))  # fmt: skip
 
-_PLACEMENTS: Final = frozenset(
-    "Sharding SPMDFullToShardShape SPMDShardToFullShape annotate_device_placement LayoutConstraint xla.sdy.FuncResultSharding".split()
-)
+_PLACEMENTS: Final = frozenset((
+    "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "annotate_device_placement", "LayoutConstraint",
+    "xla.sdy.FuncResultSharding",
+))  # fmt: skip
 """Custom calls that say where a tensor lives and compute nothing."""
 
 _NOT_MODELLED: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        "all_gather all_reduce all_to_all collective_broadcast collective_permute reduce_scatter partition_id replica_id send recv "
-        "infeed outfeed cross-replica-sum".split(),
+        (
+            "all_gather",
+            "all_reduce",
+            "all_to_all",
+            "collective_broadcast",
+            "collective_permute",
+            "reduce_scatter",
+            "partition_id",
+            "replica_id",
+            "send",
+            "recv",
+            "infeed",
+            "outfeed",
+            "cross-replica-sum",
+        ),
         "it communicates with other devices or the host",
     ),
     **dict.fromkeys(("sort", "top_k"), "the number of comparisons of a sort depends on its method"),
     **dict.fromkeys(("rng", "rng_bit_generator"), "the cost of random numbers depends on their method"),
-    **dict.fromkeys(
-        ("cholesky", "triangular_solve", "fft"), "a recursion over its own results is no Einsum"
-    ),
+    **dict.fromkeys(("cholesky", "triangular_solve", "fft"), "a recursion over its own results is no Einsum"),
 }
 
 
@@ -118,7 +206,12 @@ def _elementwise(graph: Graph, operation: Operation, each: int) -> None:
     for value in operation.operands:
         if graph.is_repeated(value) and value.type.is_float:
             graph.take_as_parameter(value)
-    graph.emit(operation, Kind.ELEMENTWISE, operations=each * graph.elements(result))
+    graph.emit(
+        operation,
+        Kind.ELEMENTWISE,
+        operations=each * graph.elements(result),
+        exponential=operation.short == "exponential",
+    )
     if operation.short == "convert" and operation.operands:
         graph.derive(result, operation.operands[0])
 
@@ -131,7 +224,7 @@ def _lookup(graph: Graph, operation: Operation) -> None:
 
 
 def _scatter(graph: Graph, operation: Operation) -> None:
-    """"scatter": the update computation is done for every element of the updates."""
+    """ "scatter": the update computation is done for every element of the updates."""
     values = _operands(graph, operation, 3)
     body = operation.body
     arithmetic = len(body.operations) - 1 if body is not None else 0
@@ -139,7 +232,7 @@ def _scatter(graph: Graph, operation: Operation) -> None:
 
 
 def _reduce(graph: Graph, operation: Operation) -> None:
-    """"reduce": one computation for every element but the first of each result."""
+    """ "reduce": one computation for every element but the first of each result."""
     values = _operands(graph, operation, 2)
     arithmetic = len(operation.body.operations) - 1 if operation.body is not None else 1
     steps = graph.elements(values[0]) - graph.elements(operation.results[0])
@@ -152,7 +245,7 @@ def _reduce(graph: Graph, operation: Operation) -> None:
 
 
 def _reduce_window(graph: Graph, operation: Operation) -> None:
-    """"reduce_window": a window of n elements takes n-1 computations."""
+    """ "reduce_window": a window of n elements takes n-1 computations."""
     _operands(graph, operation, 2)
     window = operation.attributes.get("window_dimensions")
     sizes = window.numbers if isinstance(window, Dense) else window
@@ -164,7 +257,7 @@ def _reduce_window(graph: Graph, operation: Operation) -> None:
 
 
 def _select_and_scatter(graph: Graph, operation: Operation) -> None:
-    """"select_and_scatter" (the gradient of a maximum pool): a window of comparisons and one addition for each source element."""
+    """ "select_and_scatter" (the gradient of a maximum pool): a window of comparisons and one addition for each source element."""
     values = _operands(graph, operation, 3)
     window = operation.attributes.get("window_dimensions")
     sizes = window.numbers if isinstance(window, Dense) else window
@@ -193,7 +286,9 @@ def _pass(graph: Graph, operation: Operation) -> None:
 
 
 def _custom_call(graph: Graph, operation: Operation) -> None:
-    target = operation.attributes.get("call_target_name") or next((w for w in operation.words if w.startswith("@")), "?")
+    target = operation.attributes.get("call_target_name") or next(
+        (w for w in operation.words if w.startswith("@")), "?"
+    )
     target = str(target).lstrip("@").strip('"')
     if target in _PLACEMENTS and len(operation.results) == len(operation.operands):
         _pass(graph, operation)
@@ -214,7 +309,7 @@ def _whole_numbers(graph: Graph, operation: Operation, name: str, given: Any, ra
 
 
 def _dot(graph: Graph, operation: Operation) -> None:
-    """"dot_general", and "dot" of older files, which contracts the last dimension of the left with the first of the right."""
+    """ "dot_general", and "dot" of older files, which contracts the last dimension of the left with the first of the right."""
     left, right = _operands(graph, operation, 2)[:2]
     a, b, out = graph.shape(left), graph.shape(right), graph.shape(operation.results[0])
     numbers = operation.attributes.get("dot_dimension_numbers", {})
@@ -242,22 +337,30 @@ def _dot(graph: Graph, operation: Operation) -> None:
     contraction.product(
         graph, operation, left, right, operation.results[0],
         batch=math.prod(a[d] for d in bl), rows=math.prod(free_left), columns=math.prod(free_right),
-        depth=math.prod(a[d] for d in cl),
+        depth=math.prod(a[d] for d in cl), row_extents=free_left, column_extents=free_right,
     )  # fmt: skip
 
 
 def _convolution(graph: Graph, operation: Operation) -> None:
-    """"convolution"."""
+    """ "convolution"."""
     image, kernel = _operands(graph, operation, 2)[:2]
     result = operation.results[0]
     own = operation.attributes
     x, w, y = graph.shape(image), graph.shape(kernel), graph.shape(result)
     numbers = own.get("dim_numbers", own.get("dimension_numbers"))
-    if not isinstance(numbers, list) or len(numbers) != 3 or any(len(n) != len(t) for n, t in zip(numbers, (x, w, y), strict=False)):
+    if (
+        not isinstance(numbers, list)
+        or len(numbers) != 3
+        or any(len(n) != len(t) for n, t in zip(numbers, (x, w, y), strict=False))
+    ):
         _fail(graph, operation, f"dimension numbers {numbers!r} do not fit shapes {list(x)}, {list(w)}, {list(y)}")
     places = range(len(x) - 2)
     try:
-        batch, channels, positions = x[numbers[0].index("b")], x[numbers[0].index("f")], [x[numbers[0].index(d)] for d in places]
+        batch, channels, positions = (
+            x[numbers[0].index("b")],
+            x[numbers[0].index("f")],
+            [x[numbers[0].index(d)] for d in places],
+        )
         ins, outs, window = w[numbers[1].index("i")], w[numbers[1].index("o")], [w[numbers[1].index(d)] for d in places]
         results = [y[numbers[2].index(d)] for d in places]
         made = (y[numbers[2].index("b")], y[numbers[2].index("f")])
@@ -290,7 +393,11 @@ def _convolution(graph: Graph, operation: Operation) -> None:
     for d in places if pads is not None else ():
         size = spread[d] * (positions[d] - 1) + 1 + sum(pads[d]) - ((window[d] - 1) * dilation[d] + 1) if pads else 0
         if max(0, size // stride[d] + 1) != results[d]:
-            _fail(graph, operation, f"the result has {results[d]} positions in dimension {d}; the window makes {size // stride[d] + 1}")
+            _fail(
+                graph,
+                operation,
+                f"the result has {results[d]} positions in dimension {d}; the window makes {size // stride[d] + 1}",
+            )
     contraction.convolution(
         graph, operation, image, kernel, result,
         batch=batch // batches, outputs=outs, inputs=ins * groups * batches, extents=positions, results=results, window=window,
