@@ -2,8 +2,26 @@
 
 import pytest
 
-from fiberloom.errors import SpecError
-from fiberloom.workload.layers import Layer, bert_base, distinct, mind_mappings, mobilenet_v2, network, resnet50, vgg16
+from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.workload.layers import (
+    Layer,
+    attention_scores,
+    attention_values,
+    batched_product,
+    bert_base,
+    convolution,
+    convolution_nd,
+    depthwise,
+    distinct,
+    fully_connected,
+    mind_mappings,
+    mobilenet_v2,
+    network,
+    resnet50,
+    transposed_convolution,
+    vgg16,
+)
+from fiberloom.workload.network import signature
 
 
 def macs(layers: tuple[Layer, ...]) -> int:
@@ -98,3 +116,66 @@ def test_distinct_layers_keep_their_order_and_count() -> None:
 def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="resnet50"):
         network("resnet5")
+
+
+def test_a_grouped_convolution_has_its_group_in_all_tensors() -> None:
+    einsum = convolution("g", outputs=64, inputs=32, groups=8, rows=10, kernel=(3, 5), stride=2, dilation=(1, 2))
+    assert str(einsum) == "O[g, m, p, q] = W[g, m, c, r, s] * I[g, c, 2*p+r, 2*q+2*s]"
+    assert einsum.shape == {"g": 8, "m": 8, "c": 4, "p": 10, "q": 10, "r": 3, "s": 5}
+
+
+def test_as_many_groups_as_channels_are_a_depthwise_convolution() -> None:
+    grouped = convolution("g", outputs=32, inputs=32, groups=32, rows=10, kernel=3)
+    assert signature(grouped) == signature(depthwise("d", channels=32, rows=10, kernel=3))
+    assert "m" not in grouped.shape
+
+
+def test_convolutions_of_sequences_and_volumes_have_one_and_three_extents() -> None:
+    sequence = convolution_nd("s", outputs=8, inputs=4, extents=(100,), kernel=4)
+    assert str(sequence) == "O[m, p] = W[m, c, r] * I[c, p+r]"
+    volume = convolution_nd("v", outputs=8, inputs=4, extents=(4, 5, 6), kernel=(2, 3, 3), batch=2)
+    assert volume.tensor_shape("I") == (2, 4, 5, 7, 8)
+    with pytest.raises(UnsupportedError, match="one to three"):
+        convolution_nd("x", outputs=1, inputs=1, extents=(2, 2, 2, 2))
+
+
+def test_a_transposed_convolution_spreads_every_input_over_a_window_of_the_output() -> None:
+    einsum = transposed_convolution("t", outputs=4, inputs=8, extents=(5, 5), kernel=3, stride=2)
+    assert str(einsum) == "O[m, 2*p+r, 2*q+s] = W[c, m, r, s] * I[c, p, q]"
+    assert einsum.tensor_shape("O") == (4, 11, 11)
+    assert einsum.macs == 4 * 8 * 5 * 5 * 9
+
+
+def test_channels_that_do_not_divide_into_groups_are_refused() -> None:
+    with pytest.raises(SpecError, match="groups"):
+        convolution("g", outputs=64, inputs=30, groups=8, rows=10)
+    with pytest.raises(SpecError, match="extents"):
+        convolution("g", outputs=64, inputs=32, rows=10, kernel=(3, 3, 3))
+
+
+def test_grouped_queries_share_keys_and_values() -> None:
+    scores = attention_scores("s", heads=32, queries=4, keys=16, depth=64, groups=8)
+    assert str(scores) == "S[g, h, i, j] = Q[g, h, i, d] * K[g, j, d]"
+    values = attention_values("z", heads=32, queries=4, keys=16, depth=64, groups=1)
+    assert str(values) == "Z[h, i, d] = S[h, i, j] * V[j, d]"
+    with pytest.raises(SpecError, match="divide"):
+        attention_scores("s", heads=32, queries=4, keys=16, depth=64, groups=5)
+
+
+def test_a_sliding_window_reads_neighbouring_keys() -> None:
+    scores = attention_scores("s", heads=2, queries=100, keys=100, depth=8, window=10)
+    assert str(scores) == "S[h, i, j] = Q[h, i, d] * K[h, i+j, d]"
+    assert scores.macs == 2 * 100 * 10 * 8
+    wide = attention_scores("s", heads=2, queries=100, keys=100, depth=8, window=100)
+    assert signature(wide) == signature(attention_scores("s", heads=2, queries=100, keys=100, depth=8))
+
+
+def test_a_batched_product_of_one_has_no_batch() -> None:
+    assert str(batched_product("b", rows=2, columns=3, depth=4, batch=5)) == "O[b, i, j] = A[b, i, k] * B[b, k, j]"
+    assert "b" not in batched_product("b", rows=2, columns=3, depth=4).shape
+
+
+def test_heads_with_weights_of_their_own_are_a_grouped_product() -> None:
+    einsum = fully_connected("f", outputs=4 * 16, inputs=4 * 8, groups=4, batch=3)
+    assert str(einsum) == "O[n, g, m] = W[g, m, c] * I[n, g, c]"
+    assert einsum.macs == 3 * 4 * 16 * 8

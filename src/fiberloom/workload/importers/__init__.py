@@ -7,6 +7,7 @@ source is imported when a model of that source is read, since most need a packag
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from fiberloom.workload.network import Network
 
 SOURCES: Final[Mapping[str, str]] = {
     ".onnx": "onnx",
-    ".pt2": "torch",
+    ".pt2": "torch_export",
     ".mlir": "mlir",
     ".stablehlo": "stablehlo",
     ".json": "huggingface",
@@ -43,7 +44,7 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
     dims = _checked(dims or {})
     function = _FUNCTION.fullmatch(model)
     if function:
-        return _source("torch", model, dims, options)
+        return _source("torch_export", model, dims, options)
     path = Path(model)
     if path.is_dir():
         path = path / "config.json"
@@ -74,8 +75,18 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
 
 
 def _source(name: str, model: str, dims: Mapping[str, int], options: Mapping[str, Any]) -> Network:
+    """What a module here reads; an option that is None counts as not given."""
     module = importlib.import_module(f"fiberloom.workload.importers.{name}")
-    network: Network = module.read(model, dims=dims, **options)
+    given = {key: value for key, value in options.items() if value is not None}
+    parameters = inspect.signature(module.read).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        takes = [key for key in list(parameters)[1:] if key != "dims"]
+        for key in given:
+            if key not in takes:
+                raise SpecError(
+                    f"a model of this kind has no option '{key}'", where=Location(model), hint=nearest(key, takes)
+                )
+    network: Network = module.read(model, dims=dims, **given)
     return network
 
 

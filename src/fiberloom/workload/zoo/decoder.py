@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fiberloom.errors import SpecError
 from fiberloom.workload.network import Network
 from fiberloom.workload.zoo.attention import attend, cached, rotary, rotary_angles
-from fiberloom.workload.zoo.building import Builder
+from fiberloom.workload.zoo.building import BITS, Builder
 from fiberloom.workload.zoo.encoder import unknown_head
 from fiberloom.workload.zoo.experts import Experts, feed_forward, mixture
 from fiberloom.workload.zoo.latent_attention import Latent, latent_attention
@@ -133,7 +133,8 @@ def decoder(
         x = b.linear("classifier", x, model.labels, bias=False)
     elif model.final:
         x = unknown_head(b, model.final, x)
-    return b.network(x, source=source, notes=_notes(model, this))
+    cache = model.cached_elements * BITS[cache_format or number_format] // 8
+    return b.network(x, source=source, notes=_notes(model, this, cache))
 
 
 def _attention(
@@ -165,12 +166,13 @@ def _attention(
     return b.linear(f"{here}.output", z, model.width, bias=model.output_bias)
 
 
-def _notes(model: Decoder, this: Pass) -> tuple[str, ...]:
+def _notes(model: Decoder, this: Pass, cache: int) -> tuple[str, ...]:
     notes = [
         f"decodes one token per sequence with {this.keys} tokens in the cache, itself among them"
         if this.decodes
         else f"computes {this.tokens} tokens per sequence; masked scores count, as in published figures"
     ]
+    notes.append(f"the cache takes {cache:,} bytes per token")
     if any(w is not None and w < this.keys for w in model.windows):
         notes.append("the first tokens of a sliding window see fewer keys than are counted")
     if model.experts:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fiberloom.workload.layers import fully_connected
-from fiberloom.workload.network import Kind
+from fiberloom.workload.network import Kind, Role
 from fiberloom.workload.zoo.building import Builder
 
 
@@ -20,7 +20,8 @@ class Experts:
         width: inside one expert.
         shared: width inside the expert that all tokens take; 0: there is none.
         shared_gate: the shared expert's output is weighted by a sigmoid of a product with the token.
-        scoring: what the router makes of its scores, ``softmax`` or ``sigmoid`` (DeepSeek-V3, arXiv:2412.19437, equation 15).
+        scoring: what the router makes of its scores, ``softmax`` or ``sigmoid``; the latter with a correction per expert that is
+            added to choose by, and is no parameter (DeepSeek-V3, arXiv:2412.19437, equations 15 and 16).
     """
 
     total: int
@@ -74,6 +75,8 @@ def mixture(b: Builder, here: str, x: str, experts: Experts, function: str) -> s
         scores = b.softmax(f"{here}.router.softmax", scores)
     else:
         scores = b.elementwise(f"{here}.router.{experts.scoring}", experts.scoring, scores)
+        correction = b.tensor(f"{here}.router.correction", (experts.total,), Role.CONSTANT)
+        scores = b.elementwise(f"{here}.router.corrected", "add", scores, correction)
     # one comparison per expert for every choice
     choices = b.step(
         f"{here}.router.choose", "top-k", Kind.REDUCTION, (scores,), (*lead, chosen),

@@ -21,6 +21,7 @@ class Pass:
         tokens: computed per sequence.
         keys: tokens that a token may attend to: the prompt's in prefill, all of the context in decode.
         context: tokens per sequence that the cache has room for.
+        decodes: keys and values come from the cache.
         last_only: logits are made of each sequence's last token only.
     """
 
@@ -28,12 +29,8 @@ class Pass:
     tokens: int
     keys: int
     context: int
+    decodes: bool = False
     last_only: bool = False
-
-    @property
-    def decodes(self) -> bool:
-        """Whether keys and values come from the cache."""
-        return self.keys != self.tokens or self.tokens == 1
 
 
 def one_pass(
@@ -71,11 +68,11 @@ def one_pass(
                 f"a context of {whole} tokens has no room for a token after a prompt of {prompt}",
                 hint="the context counts prompt and answer together",
             )
-        return Pass(batch, 1, whole, whole, logits == "last")
+        return Pass(batch, 1, whole, whole, decodes=True, last_only=logits == "last")
     prompt = prompt or min(PROMPT, context or PROMPT)
     if context is not None and context < prompt:
         raise SpecError(
             f"a context of {context} tokens has no room for a prompt of {prompt}",
             hint="the context counts prompt and answer together",
         )
-    return Pass(batch, prompt, prompt, context or prompt, logits == "last")
+    return Pass(batch, prompt, prompt, context or prompt, last_only=logits == "last")

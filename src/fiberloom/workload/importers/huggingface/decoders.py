@@ -10,8 +10,8 @@ from fiberloom.workload.network import Network
 from fiberloom.workload.zoo.decoder import Decoder
 from fiberloom.workload.zoo.language_models import decoder_of
 
-MOST_LAYERS: Final = 10_000
-"""The deepest published transformers have a few hundred."""
+MOST_LAYERS: Final = 2_000
+"""The deepest published transformer has 1,000 (DeepNet: Wang et al., arXiv:2203.00555)."""
 
 
 def gpt2(config: Config) -> Callable[..., Network]:
