@@ -7,6 +7,7 @@ unknown operator, and its note says what one pass through its body would cost.
 from __future__ import annotations
 
 import copy
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -133,7 +134,7 @@ def _passes(
 def body_of(inference: Inference, step: Step, graph: Any, given: tuple[Value, ...], passes: int | None) -> Body:
     """What one pass through an inner graph costs, with the surrounding values as they are; the surrounding walk is unchanged."""
     inner = copy.copy(inference)
-    inner.values, inner.stored = dict(inference.values), dict(inference.stored)
+    inner.values, inner.stored = ChainMap({}, inference.values), ChainMap({}, inference.stored)
     inner.live, inner.folded = [], inference.folded.__class__()
     for info, value in zip(graph.input, given, strict=False):
         inner.values[f"{step.name}/{info.name}"] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ class OnnxFile(NamedTuple):
     notes: tuple[str, ...]
 
 
+@cache
 def load_onnx(submodule: str = "") -> ModuleType:
     """The package `onnx`, or a module of it.
 

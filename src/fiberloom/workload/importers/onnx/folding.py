@@ -80,7 +80,7 @@ def _divided(a: Array, b: Array) -> Array:
     if np.issubdtype(a.dtype, np.integer):
         if not np.all(b):
             raise ValueError("division by zero")
-        return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
+        return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)))
     return np.asarray(a / b)
 
 

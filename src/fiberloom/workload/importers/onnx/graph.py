@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from fiberloom.errors import Location, SpecError
@@ -101,7 +101,7 @@ def needs(step: Step) -> Sequence[str]:
     return step.inputs
 
 
-def ordered(steps: list[Step], given: Iterable[str], file: str) -> list[Step]:
+def ordered(steps: list[Step], given: Container[str], file: str) -> list[Step]:
     """The steps so that each comes after those whose outputs it reads; in the file's order if that is one.
 
     Takes time in proportion to the number of names.
@@ -109,7 +109,6 @@ def ordered(steps: list[Step], given: Iterable[str], file: str) -> list[Step]:
     Raises:
         SpecError: if two nodes make one tensor, a tensor is made by none, or nodes wait for one another.
     """
-    given = set(given)
     maker: dict[str, int] = {}
     for index, step in enumerate(steps):
         for output in step.outputs:
@@ -157,8 +156,10 @@ def _sorted(steps: list[Step], waits: list[set[int]], file: str) -> list[Step]:
     while at not in seen:
         seen[at] = len(seen)
         at = next(other for other in waits[at] if left[other])
-    cycle = [steps[i].name for i, place in seen.items() if place >= seen[at]][::-1]
-    shown = " → ".join(f"'{name}'" for name in cycle[:6]) + (" → …" if len(cycle) > 6 else "")
+    cycle = [i for i, place in seen.items() if place >= seen[at]][::-1]
+    first = cycle.index(min(cycle))
+    cycle = cycle[first:] + cycle[:first]
+    shown = " → ".join(f"'{steps[i].name}'" for i in cycle[:6]) + (" → …" if len(cycle) > 6 else "")
     raise SpecError(
         f"{len(cycle)} nodes wait for one another: {shown}",
         where=Location(file),

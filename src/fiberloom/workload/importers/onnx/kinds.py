@@ -125,9 +125,12 @@ def softmax(t: Translation, step: Step) -> None:
 
 
 def pooling(t: Translation, step: Step) -> None:
-    """A window per output element."""
-    window = math.prod(step.attributes().get("kernel_shape", ()))
-    t.add(step, Kind.POOLING, window * _written(t, step))
+    """A window per output element; what of a window lies outside the data on both sides is not counted."""
+    window = step.attributes().get("kernel_shape", ())
+    extents = t.value(step.inputs[0]).extents
+    extents = extents[1:-1] if step.op == "NhwcMaxPool" else extents[2:]
+    inside = math.prod(min(k, n) for k, n in zip(window, extents, strict=False))
+    t.add(step, Kind.POOLING, inside * _written(t, step))
 
 
 def global_pooling(t: Translation, step: Step) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,7 @@ class Value(NamedTuple):
     @property
     def extents(self) -> tuple[int, ...]:
         """The shape, when known."""
-        assert self.shape is not None
-        return tuple(n for n in self.shape if n is not None)
+        return cast(tuple[int, ...], self.shape)
 
     @property
     def elements(self) -> int:
@@ -114,8 +113,8 @@ class Inference:
     ) -> None:
         self.file = file
         self.dims = dims
-        self.values: dict[str, Value] = {}
-        self.stored: dict[str, Stored] = {}
+        self.values: MutableMapping[str, Value] = {}
+        self.stored: MutableMapping[str, Stored] = {}
         self.live: list[Step] = []
         self.folded: Counter[str] = Counter()
         self.used_dims: set[str] = set()
@@ -128,6 +127,7 @@ class Inference:
         self._names: set[str] = set()
         self._schemas: dict[tuple[str, str], Any] = {}
         self._memo: dict[Any, Result] = {}
+        self._shared: dict[Any, Value] = {}
         self._types: dict[tuple[int, Shape | None], Any] = {}
         self._declared: dict[str, Any] = {}
 
@@ -138,7 +138,7 @@ class Inference:
             SpecError: if it is not a graph, a node's inputs do not fit its operator, or dims name what it does not have.
         """
         self.declare(graph)
-        steps = ordered(steps_of(graph.node, self._names), [*self.values], self.file)
+        steps = ordered(steps_of(graph.node, self._names), self.values, self.file)
         for index, step in enumerate(steps):
             if self._progress is not None and index % 10_000 == 0:
                 self._progress(index, len(steps))
@@ -237,11 +237,12 @@ class Inference:
             if not name:
                 continue
             element, shape = results[index] if index < len(results) else (0, None)
-            value = Value(element, shape, constant or data is not None)
             if data is not None:
-                value = value._replace(data=data[index], shape=data[index].shape)
-            elif not value.known:
-                value = self._explained(step, name, value, given)
+                value = Value(element, data[index].shape, True, data[index])
+            else:
+                value = self._shared.setdefault((element, shape, constant), Value(element, shape, constant))
+                if not value.known:
+                    value = self._explained(step, name, value, given)
             self.values[name] = value
             if value.constant and step.domain == "" and index == 0:
                 self._keep_as_stored(step, name, value)
@@ -279,7 +280,7 @@ class Inference:
         if schema is None:
             return onnx_runtime_shapes.infer(step, given)
         shape_inference = load_onnx(".shape_inference")
-        types = {n: self._type(v) for n, v in zip(step.inputs, given, strict=True) if v is not None and v.element}
+        types = {n: self._type(v) for n, v in zip(step.inputs, given, strict=True) if v is not None}
         data = {}
         for index in shaping:
             value = given[index] if index < len(given) else None
@@ -296,7 +297,9 @@ class Inference:
             inferred = shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=self._opset_protos, ir_version=self._ir_version
             )
-        except (shape_inference.InferenceError, RuntimeError) as error:
+        except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            if any(v is not None and v.element == 0 for v in given):
+                return tuple((0, None) for _ in step.outputs)
             reason = " ".join(str(error).replace("[ShapeInferenceError]", "").split())
             shapes = ", ".join(f"'{n}' {_written(v)}" for n, v in zip(step.inputs, given, strict=True) if v)
             raise SpecError(f"its inputs do not fit: {reason}", where=self.at(step), hint=f"inputs: {shapes}") from None
@@ -321,7 +324,8 @@ class Inference:
     def _type(self, value: Value) -> Any:
         key = (value.element, value.shape)
         if key not in self._types:
-            self._types[key] = load_onnx(".helper").make_tensor_type_proto(value.element, value.shape)
+            made = load_onnx().TypeProto() if not value.element else None
+            self._types[key] = made or load_onnx(".helper").make_tensor_type_proto(value.element, value.shape)
         return self._types[key]
 
     def _data(self, step: Step, given: list[Value | None], results: Result) -> list[NDArray[Any]] | None:
@@ -395,7 +399,7 @@ class Inference:
         own += [o for node in graph.node for o in node.output if o]
         names = dict(rename or {}) | {name: prefix + name for name in own}
         self.declare(graph, names)
-        steps = ordered(steps_of(graph.node, self._names, names, prefix), [*self.values], self.file)
+        steps = ordered(steps_of(graph.node, self._names, names, prefix), self.values, self.file)
         return steps, [names.get(o.name, o.name) for o in graph.output]
 
     def declared(self, name: str) -> Any:

@@ -39,6 +39,7 @@ class Translation:
         self.roles = roles
         self.operators: list[Operator] = []
         self.tensors: dict[str, NetworkTensor] = {}
+        self._named: dict[str, str | None] = {}
         self.makers: dict[str, int] = {}
         self.readers: dict[str, int] = {}
         self.uses: dict[str, int] = {}
@@ -80,8 +81,11 @@ class Translation:
 
     def tensor(self, name: str) -> str | None:
         """The network's tensor for a tensor of the graph; None for a constant number and for shapes that are not known."""
-        if not name:
-            return None
+        if name not in self._named:
+            self._named[name] = self._made(name) if name else None
+        return self._named[name]
+
+    def _made(self, name: str) -> str | None:
         stored = self.inference.stored.get(name)
         value = self.values[name]
         if value.constant and stored is not None and (not value.known or math.prod(stored.shape) == value.elements):
