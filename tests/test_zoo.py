@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -273,3 +274,15 @@ def test_the_command_refuses_what_makes_no_sense(
 ) -> None:
     assert run(arguments) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_documentation_lists_the_zoo_as_it_is() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
+    rows = [line.split("|")[1:5] for line in text.splitlines() if line.endswith(("224 × 224 |", "128 tokens |"))]
+    documented = {name.split("`")[1]: (macs.split(), int(count.replace(",", ""))) for name, macs, count, _ in rows}
+    assert set(documented) == set(zoo.MODELS)
+    for name, ((digits, prefix), parameters) in documented.items():
+        network = zoo.build(name)
+        assert network.parameters == parameters
+        scale = {"M": 10**6, "G": 10**9, "T": 10**12}[prefix]
+        assert f"{network.macs / scale:.{len(digits.partition('.')[2])}f}" == digits, name
