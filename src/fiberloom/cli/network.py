@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -134,7 +134,6 @@ def network(
             keep_on_chip=keep_on_chip,
             jobs=jobs,
             cache=where,
-            base_directory=profile.resolve().parent if profile is not None else None,
             progress=both,
         )
     _save(result, csv, parquet, html)
@@ -173,7 +172,11 @@ def read_cases(
         else [(None, None)]
         for option, given in (("--weights", weights), ("--activations", activations))
     ]
-    sparsity = _profile(profile) if profile is not None else None
+    sparsity = None
+    if profile is not None:
+        from fiberloom.workload.profile import SparsityProfile
+
+        sparsity = SparsityProfile.read(profile)
     cases = []
     for size in batches:
         read = read_network(model, dims=extents if size is None else {**extents, "batch": size})
@@ -190,12 +193,6 @@ def read_cases(
     if len({case.name for case in cases}) < len(cases):
         raise SpecError("a batch size or a density is given twice", hint="list each once")
     return cases
-
-
-def _profile(path: Path) -> Any:
-    from importlib import import_module
-
-    return import_module("fiberloom.workload.profile").read(path)
 
 
 def _extents(texts: list[str]) -> dict[str, int]:

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from fiberloom.errors import SpecError
-from fiberloom.workload.density import build_density
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.network import Network, NetworkTensor, Operator, Role
 
@@ -94,6 +93,13 @@ def density_of(einsum: Einsum, tensor: str) -> float:
     found = einsum.tensor(tensor)
     if found.density is None:
         return 1.0
+    if isinstance(found.density, (int, float)):
+        return float(found.density)
+    if isinstance(found.density, str):
+        kept, _, of = found.density.partition(":")
+        return int(kept) / int(of)
+    from fiberloom.workload.density import build_density
+
     return float(build_density(tensor, einsum.tensor_shape(tensor), found.density).density)
 
 
@@ -115,7 +121,11 @@ def parse_density(text: str, what: str) -> float | str | None:
     if cleaned in ("dense", "1", "1.0"):
         return None
     value: float | str = cleaned
-    if ":" not in cleaned:
+    if ":" in cleaned:
+        from fiberloom.workload.density import build_density
+
+        build_density(what, (64,), cleaned)
+    else:
         try:
             value = float(cleaned)
         except ValueError:
@@ -125,7 +135,6 @@ def parse_density(text: str, what: str) -> float | str | None:
             ) from None
         if not 0 < value <= 1:
             raise SpecError(f"{what}: a density of {text}", hint="the share of non-zeros, above 0 and up to 1")
-    build_density(what, (64,), value)
     return value
 
 

@@ -199,6 +199,7 @@ def with_held(
     outermost, level = architecture.levels[0], holding_level(architecture)
     assert level is not None
     made = copy.deepcopy(dict(answer))
+    made["unheld"] = answer
     by_name = {at["name"]: at for at in made["levels"]}
     memory, holder = by_name[outermost.name], by_name[level.name]
     saved_pj = added_pj = 0.0

@@ -11,7 +11,7 @@ from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library import bind, describe, names
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.roles import find_roles, rename
-from fiberloom.errors import FiberloomError, SpecError, UnsupportedError, nearest
+from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.mapping.constraints import Constraints, LevelConstraints
 from fiberloom.network_evaluation.matrix_product import as_matrix_product, slides
 from fiberloom.workload.einsum import Einsum
@@ -73,7 +73,8 @@ class Design:
             SpecError, UnsupportedError: when the design can't compute the layer, or its constraints don't fit it.
         """
         made = self._from_library(einsum) if self.info is not None else self._from_file(einsum)
-        made.constraints.check(made.einsum, made.architecture)
+        if made.constraints.levels:
+            made.constraints.check(made.einsum, made.architecture)
         return made
 
     def _from_library(self, einsum: Einsum) -> Bound:
@@ -100,7 +101,7 @@ class Design:
         )
 
 
-def read_design(choice: str | Path | Architecture | Design, constraints: Path | None = None) -> Design:
+def read_design(choice: str | Path | Architecture | Design) -> Design:
     """The design that a name of the library or a file stands for.
 
     Args:
@@ -127,8 +128,7 @@ def read_design(choice: str | Path | Architecture | Design, constraints: Path | 
     found = read([text])
     if found.architecture is None:
         raise SpecError(f"{text} has no architecture", hint="give a file with an 'architecture:' section")
-    if isinstance(getattr(found, "architecture", None), Architecture):
-        name = found.architecture.name if found.architecture.name != "architecture" else Path(text).stem
+    name = found.architecture.name if found.architecture.name != "architecture" else Path(text).stem
     return Design(
         name, found.architecture.description or name, text, found.architecture, found.constraints, notes=found.warnings
     )
@@ -251,8 +251,3 @@ def _renamed_constraints(constraints: Constraints, tensors: Mapping[str, str]) -
         )
 
     return constraints.model_copy(update={"levels": {name: at(level) for name, level in constraints.levels.items()}})
-
-
-def why(error: FiberloomError) -> str:
-    """An error as one line."""
-    return error.problem + (f" ({error.hint})" if error.hint else "")

@@ -41,7 +41,6 @@ class MappingJob:
         memory_mb: most memory for the exact mapper's labels.
         evaluations, seed, hyper_parameters: of a sampling mapper.
         design: name in the library, whose dataflow is the mapping to beat; None for another architecture.
-        base_directory: where paths of density files start.
     """
 
     einsum: Einsum
@@ -55,7 +54,6 @@ class MappingJob:
     seed: int = 0
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     design: str | None = None
-    base_directory: Path | None = None
 
     def key(self) -> str:
         """Hash of everything that the answer depends on, names and budgets of time and memory apart."""
@@ -66,7 +64,7 @@ class MappingJob:
             {
                 "shape": list(einsum.shape.items()),
                 "tensors": [t.model_dump(mode="json") for t in einsum.tensors],
-                "files": [_file(t.density, self.base_directory) for t in einsum.tensors],
+                "files": [_file(t.density) for t in einsum.tensors],
                 "architecture": architecture,
                 "constraints": self.constraints.model_dump(mode="json", exclude={"where"}),
                 "objective": self.objective,
@@ -94,11 +92,10 @@ def _at_least(given: float | None, wanted: float | None) -> bool:
     return given is None or (wanted is not None and given >= wanted)
 
 
-def _file(density: Any, base: Path | None) -> str | None:
+def _file(density: Any) -> str | None:
     if not isinstance(density, Mapping) or not isinstance(density.get("file"), (str, Path)):
         return None
-    path = Path(density["file"]).expanduser()
-    return file_hash(path if base is None else base / path)
+    return file_hash(Path(density["file"]).expanduser())
 
 
 def seen_by(architecture: Architecture, einsum: Einsum) -> Einsum:
@@ -152,7 +149,7 @@ def _solved(job: MappingJob) -> dict[str, Any]:
     from fiberloom.model.lower import lower
 
     job.constraints.check(job.einsum, job.architecture)
-    problem = lower(job.einsum, job.architecture, base_directory=job.base_directory)
+    problem = lower(job.einsum, job.architecture)
     space = MapSpace(job.einsum, job.architecture, job.constraints)
     target = SearchProblem(problem, space, parse_objective(job.objective))
     failure: FiberloomError | None = None

@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 from fiberloom.errors import UnsupportedError
-from fiberloom.workload.density import build_density
 from fiberloom.workload.einsum import Einsum, IndexTerm, Tensor
 
 
@@ -79,6 +78,8 @@ def _flat_density(tensor: Tensor, einsum: Einsum) -> tuple[Any, str]:
         return density, ""
     if str(density.get("distribution")).replace("_", "-") in ("uniform", "fixed-structured", "dense"):
         return density, ""
+    from fiberloom.workload.density import build_density
+
     mean = build_density(tensor.name, tensor.tile_shape(einsum.shape), density).density
     return float(
         mean

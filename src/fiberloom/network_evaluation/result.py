@@ -153,10 +153,11 @@ def layer_entry(
         "cached": cached,
     }
     if answer["status"] == "mapped":
-        found = {k: v for k, v in answer.items() if k not in ("status", "dense", "seconds", "budget", "certain")}
+        apart = ("status", "dense", "seconds", "budget", "certain", "unheld")
+        found = {k: v for k, v in answer.items() if k not in apart}
         entry |= found
         entry["edp_pj_cycles"] = number(found["energy_pj"] * found["cycles"])
-        entry["saved"] = _saved(found, answer["dense"])
+        entry["saved"] = _saved(answer.get("unheld", answer), answer["dense"])
     return entry
 
 

@@ -66,7 +66,7 @@ class _Search:
     seed: int
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def job(self, bound: Bound, design: Design, base_directory: Path | None) -> MappingJob:
+    def job(self, bound: Bound, design: Design) -> MappingJob:
         return MappingJob(
             einsum=seen_by(bound.architecture, bound.einsum),
             architecture=bound.architecture,
@@ -78,7 +78,6 @@ class _Search:
             seed=self.seed,
             hyper_parameters=self.hyper_parameters,
             design=design.info.name if design.info is not None else None,
-            base_directory=base_directory,
         )
 
 
@@ -96,7 +95,6 @@ def run_network(
     keep_on_chip: bool = False,
     jobs: int | None = None,
     cache: bool | str | Path = True,
-    base_directory: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> NetworkResult:
     """Cycles, energy, traffic and bottlenecks of a network on one or several designs.
@@ -115,7 +113,6 @@ def run_network(
         keep_on_chip: hold intermediates on chip where they fit (`fiberloom.network_evaluation.chip_residency`).
         jobs: worker processes; None: one per core.
         cache: True for the user's cache folder, a folder, or False for none.
-        base_directory: where paths of density files start.
         progress: called when a search begins or ends.
 
     Raises:
@@ -129,8 +126,8 @@ def run_network(
     if jobs is not None and jobs < 1:
         raise SpecError(f"{jobs} jobs", hint="at least one process searches; leave it out for one per core")
     store = ResultCache(_folder(cache))
-    placed = _place(cases, designs, chosen_widths, search, base_directory)
-    _answer(placed, search, store, jobs or os.cpu_count() or 1, base_directory, progress or (lambda news: None))
+    placed = _place(cases, designs, chosen_widths, search)
+    _answer(placed, search, store, jobs or os.cpu_count() or 1, progress or (lambda news: None))
     return _result(cases, designs, placed, search, chosen_widths, store, keep_on_chip=keep_on_chip)
 
 
@@ -185,9 +182,7 @@ def _folder(cache: bool | str | Path) -> Path | None:
     return default_folder() if cache is True else Path(cache)
 
 
-def _place(
-    cases: Sequence[Case], designs: Sequence[Design], widths: Widths, search: _Search, base: Path | None
-) -> list[_Placed]:
+def _place(cases: Sequence[Case], designs: Sequence[Design], widths: Widths, search: _Search) -> list[_Placed]:
     """Every layer of every case on every design, with the key of its search; what a design can't take has its answer already."""
     placed = []
     for case in cases:
@@ -196,7 +191,7 @@ def _place(
                 einsum = fitted(layer.einsum, widths, design.architecture.compute.word_bits)
                 try:
                     bound = design.bound(einsum)
-                    key = search.job(bound, design, base).key()
+                    key = search.job(bound, design).key()
                     placed.append(_Placed(case, design, layer, bound, key))
                 except FiberloomError as error:
                     refused = {"status": "not mappable", "reason": error.problem, "hint": error.hint, "seconds": 0.0}
@@ -209,7 +204,6 @@ def _answer(
     search: _Search,
     store: ResultCache,
     workers: int,
-    base: Path | None,
     progress: Callable[[Progress], None],
 ) -> None:
     """Give every placed layer its answer: from the store, or of a search."""
@@ -221,7 +215,7 @@ def _answer(
     for key, places in by_key.items():
         bound = places[0].bound
         assert bound is not None
-        job = search.job(bound, places[0].design, base)
+        job = search.job(bound, places[0].design)
         known = store.get(key)
         if known is not None and job.settled_by(known):
             for place in places:

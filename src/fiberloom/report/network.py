@@ -61,7 +61,7 @@ def _head(content: Mapping[str, Any]) -> Text:
     macs = content["cases"][0]["macs"]
     return Text.assemble(
         (network["name"], "bold"),
-        f"  {engineering(macs, 'MAC')}, {engineering(network['parameters'], 'parameters')}"
+        f"  {engineering(macs, 'MAC')}, {engineering(network['parameters'], '')} parameters"
         f"; every layer mapped for {content['objective']} by {content['mapper']['name']}\n",
     )
 
