@@ -60,7 +60,7 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
             if path.suffix
             else "a file without an ending",
             where=Location(str(path)),
-            hint="known: " + ", ".join(SOURCES),
+            hint="known: " + ", ".join(SOURCES) + "; a PyTorch module is module.py:function",
         )
     from fiberloom.workload import zoo
 
