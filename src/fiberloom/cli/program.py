@@ -26,6 +26,7 @@ from fiberloom.cli.mappers import mappers
 from fiberloom.cli.mapspace import mapspace
 from fiberloom.cli.models import models
 from fiberloom.cli.network import network
+from fiberloom.cli.profile import profile
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -45,6 +46,7 @@ app.command("map")(map_files)
 app.add_typer(mappers, name="mappers")
 app.command("mapspace")(mapspace)
 app.command("network")(network)
+app.command("profile")(profile)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fiberloom.errors import SpecError
 from fiberloom.workload.density._base import DensityModel, Occupancy, checked_occupied
 from fiberloom.workload.density._spec import Parameters
+from fiberloom.workload.density._storage_order import same_order
 from fiberloom.workload.density._tensor_file import SUFFIXES, read_nonzeros
 from fiberloom.workload.density._tile_counts import Coordinates, tile_counter
 from fiberloom.workload.density._windows import checked_strides, window_starts
@@ -52,6 +53,8 @@ class ActualDensity(DensityModel):
         named = parameters.values.get("array") is not None
         array = parameters.text("array", "name of the array in the file") if named else None
         nonzeros = read_nonzeros(path, array, parameters)
+        if isinstance(nonzeros, np.ndarray) and same_order(nonzeros.shape, shape):
+            nonzeros = nonzeros.reshape(tuple(shape))  # a grouped convolution's channels are stored as one axis
         if tuple(nonzeros.shape) != tuple(shape):
             raise parameters.error(
                 f"{path.name} holds a tensor of shape {tuple(nonzeros.shape)}, the Einsum's has {tuple(shape)}",

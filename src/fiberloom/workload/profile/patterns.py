@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-GROUPS: Final = (4, 8, 16, 2, 32)
+GROUPS: Final = (4, 8, 16, 2)
 """Elements of a group that are tried, most usual first: 2:4 (Mishra et al., arXiv:2104.08378), 1:8 to 4:8 and N:16 (Zhou et al.,
 ICLR'21, arXiv:2102.04010)."""
 
