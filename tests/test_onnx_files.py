@@ -57,6 +57,15 @@ def test_an_axis_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
         network(tmp_path, dense(), {"batch": 1, "hieght": 10, "height": 10, "width": 10})
 
 
+def test_the_batch_is_the_first_axis_whatever_that_is_called(tmp_path: Path) -> None:
+    made = model([node("MatMul", ["x", "w"], ["y"])], [info("x", ["N", 4])], [info("y", None)], [weights("w", 4, 5)])
+    assert network(tmp_path, made, {"batch": 7}).macs == 7 * 20
+    fixed = model([node("MatMul", ["x", "w"], ["y"])], [info("x", [2, 4])], [info("y", None)], [weights("w", 4, 5)])
+    assert network(tmp_path, fixed, {"batch": 2}).macs == 40
+    with pytest.raises(SpecError, match="first axis of its inputs is 2, not a batch of 7"):
+        network(tmp_path, fixed, {"batch": 7})
+
+
 def test_axes_without_a_name_and_inputs_without_a_shape_are_bound_by_place(tmp_path: Path) -> None:
     made = model([CONV], [info("x", [None, 3, 10, 10])], [info("y", None)], [weights("w", 8, 3, 3, 3)])
     with pytest.raises(SpecError, match=r"'x\[0\]'"):

@@ -200,23 +200,26 @@ def _batched(
 def _repeats(t: Translation, name: str) -> tuple[str, int] | None:
     """Keys or values whose heads were repeated for grouped queries: the tensor before that, and how often.
 
-    Found where an Expand along a new axis [batch, groups, *new*, tokens, depth] is reshaped into [batch, heads, tokens, depth].
+    Found where an Expand along a new axis [batch, groups, *new*, tokens, depth] is reshaped into [batch, heads, tokens, depth],
+    or into one axis of batch and heads.
     """
     for _ in range(6):
         maker = t.maker(name)
         if maker is None or not maker.inputs or not all(t.values[n].known for n in (name, maker.inputs[0])):
             return None
         before, after = t.values[maker.inputs[0]].extents, t.values[name].extents
-        if maker.op == "Reshape" and len(before) == 5 and len(after) == 4:
+        if maker.op == "Reshape" and len(before) == 5 and len(after) in (3, 4):
             source = t.maker(maker.inputs[0])
-            if source is None or source.op != "Expand" or after != (before[0], before[1] * before[2], *before[3:]):
+            heads = before[1] * before[2]
+            together = {(before[0], heads, *before[3:]), (before[0] * heads, *before[3:])}
+            if source is None or source.op != "Expand" or after not in together:
                 return None
             small = t.values[source.inputs[0]]
             if not small.known or small.extents != (*before[:2], 1, *before[3:]) or before[2] < 2:
                 return None
             return source.inputs[0], before[2]
-        if maker.op == "Reshape" and (len(after) != 3 or len(before) != 4 or after[1:] != before[2:]):
-            return None  # anything but heads and batch put together, whose order stays the same
+        if maker.op == "Reshape" and before[-2:] != after[-2:]:
+            return None  # anything but heads and batch put together or taken apart, whose order stays the same
         if maker.op not in {"Transpose", "Mul", "Cast", "Reshape", "Identity", "DequantizeLinear", "QuantizeLinear"}:
             return None
         name = maker.inputs[0]

@@ -15,7 +15,8 @@ from fiberloom.errors import SpecError
 from fiberloom.workload.importers.onnx.elements import BOOL, INT64
 from fiberloom.workload.importers.onnx.file import load_onnx
 from fiberloom.workload.importers.onnx.graph import Step
-from fiberloom.workload.importers.onnx.shapes import Inference, Value
+from fiberloom.workload.importers.onnx.known import Value
+from fiberloom.workload.importers.onnx.shapes import Inference
 from fiberloom.workload.importers.onnx.translation import Translation
 from fiberloom.workload.network import Kind
 

@@ -12,7 +12,7 @@ from fiberloom.workload.importers.onnx.elements import FLOAT, UINT8
 from fiberloom.workload.importers.onnx.graph import Step
 
 if TYPE_CHECKING:
-    from fiberloom.workload.importers.onnx.shapes import Result, Shape, Value
+    from fiberloom.workload.importers.onnx.known import Result, Shape, Value
 
     Given = Sequence[Value | None]
     Rule = Callable[[Step, Given, dict[str, Any]], Result]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fiberloom.errors import Location, SpecError, nearest
 from fiberloom.workload.importers.onnx.attention import ATTENTION
@@ -42,7 +42,8 @@ def read(
 
     Args:
         path: a ``.onnx`` file. Files of external data that are missing are noted in the network, not fatal.
-        dims: extents of dynamic axes by their names in the file (``{"batch": 1}``), or as ``"tensor[axis]"`` for axes without a name.
+        dims: extents of dynamic axes by their names in the file (``{"batch": 1}``), or as ``"tensor[axis]"`` for axes without a
+            name. ``batch`` is the first axis of the inputs if none has that name.
         name: of the network; by default the file's.
         progress: called with the nodes that are done and how many there are, now and then.
 
@@ -155,40 +156,68 @@ def _bind_inputs(inference: Inference, opened: OnnxFile) -> None:
         SpecError: if axes are not bound; all of them are named.
     """
     stored = {t.name for t in opened.model.graph.initializer}
+    inputs = [info for info in opened.model.graph.input if info.name not in stored]
+    _bind_batch(inference, opened, inputs)
     loose: dict[str, list[str]] = {}
     shapeless = []
-    for info in opened.model.graph.input:
-        if info.name in stored:
-            continue
+    for info in inputs:
         value = inference.bound(info.name, info.type)
         inference.values[info.name] = value
-        if value.element == 0 and not info.type.HasField("tensor_type"):
+        if not info.type.HasField("tensor_type"):
             continue
         if value.shape is None:
             shapeless.append(info.name)
-        elif not value.known:
-            for axis, extent in enumerate(value.shape):
-                if extent is None:
-                    param = info.type.tensor_type.shape.dim[axis].dim_param
-                    loose.setdefault(param or f"{info.name}[{axis}]", []).append(f"{info.name}[{axis}]")
+            continue
+        for axis, extent in enumerate(value.shape):
+            if extent is None:
+                place = f"{info.name}[{axis}]"
+                loose.setdefault(info.type.tensor_type.shape.dim[axis].dim_param or place, []).append(place)
     if not loose and not shapeless:
         return
-    parts = [f"'{axis}' ({', '.join(places[:4])}{', …' if len(places) > 4 else ''})" for axis, places in loose.items()]
     problem = []
-    if parts:
+    if loose:
+        parts = [
+            f"'{axis}'" + (f" ({', '.join(places[:4])}{', …' if len(places) > 4 else ''})" if places != [axis] else "")
+            for axis, places in loose.items()
+        ]
+        are = "axis is" if len(parts) == 1 else "axes are"
         problem.append(
-            f"{len(parts)} dynamic {'axis is' if len(parts) == 1 else 'axes are'} not bound: {', '.join(parts[:12])}"
+            f"{len(parts)} dynamic {are} not bound: {', '.join(parts[:12])}{', …' if len(parts) > 12 else ''}"
         )
     if shapeless:
         problem.append(f"inputs without a shape: {', '.join(repr(n) for n in shapeless[:12])}")
     wanted = [*loose, *(f"{n}[0]" for n in shapeless)]
-    example = ", ".join(f"'{axis}': 1" for axis in wanted[:4])
+    example = ", ".join(f"'{axis}': 1" for axis in wanted[:4]) + (", …" if len(wanted) > 4 else "")
     more = "; for an input without a shape, each of its axes" if shapeless else ""
-    raise SpecError(
-        "; ".join(problem),
-        where=Location(opened.path),
-        hint=f"bind them: dims={{{example}{', …' if len(wanted) > 4 else ''}}}{more}",
-    )
+    raise SpecError("; ".join(problem), where=Location(opened.path), hint=f"bind them: dims={{{example}}}{more}")
+
+
+def _bind_batch(inference: Inference, opened: OnnxFile, inputs: list[Any]) -> None:
+    """Where no axis is called ``batch``, that is the first axis of every input whose first axis is dynamic.
+
+    Raises:
+        SpecError: if no input's is, and it is another number.
+    """
+    batch = inference.dims.get("batch")
+    if batch is None or "batch" in _axis_names(opened):
+        return
+    found, fixed = False, set()
+    for info in inputs:
+        axes = info.type.tensor_type.shape.dim
+        if axes and not axes[0].HasField("dim_value"):
+            inference.dims.setdefault(axes[0].dim_param or f"{info.name}[0]", batch)
+            inference.used_dims.add(axes[0].dim_param or f"{info.name}[0]")
+            found = True
+        elif axes:
+            fixed.add(axes[0].dim_value)
+    if found or fixed == {batch}:
+        inference.used_dims.add("batch")
+    elif fixed:
+        raise SpecError(
+            f"the first axis of its inputs is {', '.join(map(str, sorted(fixed)))}, not a batch of {batch}",
+            where=Location(opened.path),
+            hint="export the model with a dynamic batch axis to choose the batch",
+        )
 
 
 def _axis_names(opened: OnnxFile) -> list[str]:

@@ -10,67 +10,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import Location, SpecError
 from fiberloom.workload.importers.onnx import onnx_runtime_shapes
-from fiberloom.workload.importers.onnx.elements import FLOAT, element_type
+from fiberloom.workload.importers.onnx.elements import FLOAT, PLAIN_INTEGERS, element_type
 from fiberloom.workload.importers.onnx.file import EXTERNAL, KEPT_ELEMENTS, load_onnx
 from fiberloom.workload.importers.onnx.folding import fold, foldable
 from fiberloom.workload.importers.onnx.graph import Step, ordered, steps_of
-
-Shape = tuple[int | None, ...]
-Result = tuple[tuple[int, Shape | None], ...]
-
-
-class Value(NamedTuple):
-    """What is known of a tensor.
-
-    Attributes:
-        element: ONNX type code; 0 when not known, or not a tensor.
-        shape: None when not even the number of axes is known; an extent of None is not known.
-        constant: it is the same in every run.
-        data: the elements themselves, of small constants.
-        why: which axis is not known, and why.
-    """
-
-    element: int
-    shape: Shape | None
-    constant: bool = False
-    data: NDArray[Any] | None = None
-    why: str = ""
-
-    @property
-    def known(self) -> bool:
-        """Whether all extents are known."""
-        return self.shape is not None and None not in self.shape
-
-    @property
-    def extents(self) -> tuple[int, ...]:
-        """The shape, when known."""
-        return cast(tuple[int, ...], self.shape)
-
-    @property
-    def elements(self) -> int:
-        """Number of elements, when known."""
-        return math.prod(self.extents)
-
-
-class Stored(NamedTuple):
-    """A tensor of a model's file that other constants are computed from, element by element.
-
-    Attributes:
-        element: type code of what has to be kept: that of the narrowest step on the way.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    element: int
-    density: float | None = None
-
+from fiberloom.workload.importers.onnx.known import Result, Shape, Stored, Value, read_type, written
 
 # Inputs whose values decide about shapes, by operator. source: the ONNX operator schemas.
 _SHAPING: Final[Mapping[str, tuple[int, ...]]] = {
@@ -90,6 +41,8 @@ _ELEMENT_BY_ELEMENT: Final = frozenset(
     {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "CastLike", "DequantizeLinear",
      "QuantizeLinear", "Mul", "Div", "Add", "Sub", "Neg"}
 )  # fmt: skip
+# Rows of a table that a constant index chooses, or that are repeated, are not computed before the run: the table is what is kept.
+_FROM_TABLES: Final = frozenset({"Gather", "GatherElements", "GatherND", "Expand", "Tile"})
 _CONTROL_FLOW: Final = frozenset({"If", "Loop", "Scan"})
 
 
@@ -99,6 +52,7 @@ class Inference:
     Attributes:
         values: by tensor.
         stored: constants that are kept in the model's file, by tensor (constants computed from them included).
+        learned: constants that are, or are computed from, arrays of numbers that are no indices or masks.
         live: steps that remain to be done in every run.
         folded: how many nodes of each operator are computed before any run.
         bodies: what a pass through inner graphs costs (`control_flow.Body`), by step.
@@ -112,9 +66,10 @@ class Inference:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.file = file
-        self.dims = dims
+        self.dims = dict(dims)
         self.values: MutableMapping[str, Value] = {}
         self.stored: MutableMapping[str, Stored] = {}
+        self.learned: set[str] = set()
         self.live: list[Step] = []
         self.folded: Counter[str] = Counter()
         self.used_dims: set[str] = set()
@@ -160,6 +115,7 @@ class Inference:
             density = math.prod(sparse.values.dims) / max(1, math.prod(shape))
             self.values[name] = Value(sparse.values.data_type, shape, constant=True)
             self.stored[name] = Stored(name, shape, sparse.values.data_type, density)
+            self.learned.add(name)
 
     def bound(self, name: str, type_proto: Any) -> Value:
         """What is stated about a tensor, with axes bound."""
@@ -214,6 +170,8 @@ class Inference:
                 ) from None
         self.values[name] = Value(tensor.data_type, shape, constant=True, data=data)
         self.stored[name] = Stored(name, shape, tensor.data_type)
+        if shape and tensor.data_type not in PLAIN_INTEGERS:
+            self.learned.add(name)
 
     def take(self, step: Step) -> None:
         """Infer one step, and fold it or keep it."""
@@ -228,7 +186,8 @@ class Inference:
         given = [self.values[name] if name else None for name in step.inputs]
         constant = all(v is None or v.constant for v in given) and step.op not in _RANDOM
         results = self._constant_node(step) or self._inferred(step, given)
-        data = self._data(step, given, results)
+        constant = constant and not self._from_table(step, given)
+        data = self._data(step, given, results) if constant or step.op in {"Shape", "Size"} else None
         if constant or data is not None:
             self.folded[step.op] += 1
         else:
@@ -244,8 +203,20 @@ class Inference:
                 if not value.known:
                     value = self._explained(step, name, value, given)
             self.values[name] = value
+            if value.constant and (
+                any(n in self.learned for n in step.inputs) or (step.op == "Constant" and value.shape)
+            ):
+                self.learned.add(name)
             if value.constant and step.domain == "" and index == 0:
                 self._keep_as_stored(step, name, value)
+
+    def _from_table(self, step: Step, given: list[Value | None]) -> bool:
+        """Whether a step copies rows of something learned."""
+        if step.op not in _FROM_TABLES or step.domain or not given or given[0] is None:
+            return False
+        table = given[0]
+        learned = step.inputs[0] in self.stored and table.element not in PLAIN_INTEGERS
+        return learned and table.shape is not None and len(table.shape) > 1
 
     def _constant_node(self, step: Step) -> Result | None:
         """Type and shape of a Constant, whose value may be large and is not copied."""
@@ -301,9 +272,9 @@ class Inference:
             if any(v is not None and v.element == 0 for v in given):
                 return tuple((0, None) for _ in step.outputs)
             reason = " ".join(str(error).replace("[ShapeInferenceError]", "").split())
-            shapes = ", ".join(f"'{n}' {_written(v)}" for n, v in zip(step.inputs, given, strict=True) if v)
+            shapes = ", ".join(f"'{n}' {written(v)}" for n, v in zip(step.inputs, given, strict=True) if v)
             raise SpecError(f"its inputs do not fit: {reason}", where=self.at(step), hint=f"inputs: {shapes}") from None
-        made = tuple(_read_type(inferred[name]) if name in inferred else (0, None) for name in step.outputs)
+        made = tuple(read_type(inferred[name]) if name in inferred else (0, None) for name in step.outputs)
         return onnx_runtime_shapes.completed(step, given, made)
 
     def _schema(self, step: Step) -> Any:
@@ -409,18 +380,3 @@ class Inference:
 
 def _identity(data: NDArray[Any] | None) -> Any:
     return None if data is None else (data.shape, data.tobytes())
-
-
-def _written(value: Value) -> str:
-    if value.shape is None:
-        return "of unknown shape"
-    return "[" + ", ".join("?" if n is None else str(n) for n in value.shape) + "]"
-
-
-def _read_type(type_proto: Any) -> tuple[int, Shape | None]:
-    if not type_proto.HasField("tensor_type"):
-        return 0, None
-    tensor = type_proto.tensor_type
-    if not tensor.HasField("shape"):
-        return tensor.elem_type, None
-    return tensor.elem_type, tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)

@@ -9,7 +9,8 @@ from typing import Final
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.importers.onnx.elements import PLAIN_INTEGERS, element_type
 from fiberloom.workload.importers.onnx.graph import Step
-from fiberloom.workload.importers.onnx.shapes import Inference, Value
+from fiberloom.workload.importers.onnx.known import Value
+from fiberloom.workload.importers.onnx.shapes import Inference
 from fiberloom.workload.network import Kind, NetworkTensor, Operator, Role
 
 # Kinds of steps that pass scores on to a softmax, or from it, without mixing keys.
@@ -103,7 +104,8 @@ class Translation:
         if name not in self.tensors:
             role = self.roles.get(name, Role.ACTIVATION)
             if value.constant and name not in self.roles:
-                role = Role.PARAMETER if value.element not in PLAIN_INTEGERS else Role.CONSTANT
+                learned = name in self.inference.learned and value.element not in PLAIN_INTEGERS
+                role = Role.PARAMETER if learned else Role.CONSTANT
             self.tensors[name] = NetworkTensor(name, value.extents, role, *element_type(value.element))
         return name
 
