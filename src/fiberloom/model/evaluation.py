@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
+    import plotly.graph_objects as go
 
 ACTIONS = ("reads", "fills", "updates")
 """Data actions of a storage level: read towards compute, fill from the parent, update by results from below."""
@@ -285,6 +286,16 @@ class Evaluation:
                         }
                     )
         return pandas.DataFrame(rows)
+
+    def plot(self) -> go.Figure:
+        """Energy by component and tensor, and cycles by component, as a plotly figure.
+
+        Raises:
+            MissingExtraError: without plotly.
+        """
+        from fiberloom.report.plots import evaluation_plot
+
+        return evaluation_plot(self)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {pj:.4g}" for name, pj in self.energy_by_component_pj.items())

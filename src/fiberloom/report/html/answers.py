@@ -17,7 +17,7 @@ class TensorUse:
     Attributes:
         tile, occupied: words of the tile, dense and as given room.
         dense: words moved if nothing were sparse.
-        metadata: metadata and payload items moved.
+        metadata: bits of metadata moved.
     """
 
     name: str
@@ -112,7 +112,7 @@ def read_answer(entry: Json, components: Sequence[Component], cycle_seconds: flo
     cycles = number(entry.get("cycles"))
     busy = (finite(compute.get("actual")) or 0.0) + (finite(compute.get("gated")) or 0.0)
     outer = sum(tensor.moved for tensor in levels[0].tensors) if levels else 0.0
-    bottleneck = text(entry.get("bottleneck"))
+    bottleneck = text(entry.get("bottleneck")) if cycles else ""
     return Answer(
         cycles=cycles,
         seconds=None if cycles is None or cycle_seconds is None else cycles * cycle_seconds,
@@ -154,7 +154,7 @@ def _tensor(name: str, use: Json) -> TensorUse:
         gated=sum(_count(counts, "gated") for counts in traffic.values()),
         skipped=sum(_count(counts, "skipped") for counts in traffic.values()),
         dense=sum(_count(counts, "dense") for counts in traffic.values()),
-        metadata=sum(finite(items) or 0.0 for items in mapping(use.get("metadata_items")).values()),
+        metadata=sum(finite(bits) or 0.0 for bits in mapping(use.get("metadata_bits")).values()),
         energy_pj=finite(use.get("energy_pj")),
         metadata_pj=finite(use.get("metadata_pj")) or 0.0,
     )
@@ -171,7 +171,9 @@ def _saved(entry: Json) -> Saved | None:
         speedup=finite(entry.get("speedup")),
         energy_ratio=finite(entry.get("energy_ratio")),
         dense_cycles=finite(entry.get("dense_cycles")),
-        dense_energy={text(e.get("name")): finite(e.get("dense_energy_pj")) for e in entries(entry.get("by_component"))},
+        dense_energy={
+            text(e.get("name")): finite(e.get("dense_energy_pj")) for e in entries(entry.get("by_component"))
+        },
         fits=entry.get("dense_fits") is not False,
     )
 

@@ -47,7 +47,9 @@ def components_of(entries_of_design: Iterable[Json], hardware: Json) -> tuple[Co
         compute = compute or text(mapping(entry.get("compute")).get("name"))
         others |= dict.fromkeys(map(str, mapping(entry.get("energy_by_component_pj"))))
     names = list(levels)
-    found = [(name, KIND_OF_CLASS.get(classes.get(name, "")) or _guess(name, i, len(names))) for i, name in enumerate(names)]
+    found = [
+        (name, KIND_OF_CLASS.get(classes.get(name, "")) or _guess(name, i, len(names))) for i, name in enumerate(names)
+    ]
     if compute:
         found.append((compute, COMPUTE))
     known = {name for name, _ in found}

@@ -61,9 +61,13 @@ def content(result: Json) -> dict[str, Any]:
 
 
 def _case(found: Source, case: Case, answers: Stored, texts: Stored) -> dict[str, Any]:
-    designs = [name for name in found.designs if name in case.totals or any(name in layer.answers for layer in case.layers)]
+    designs = [
+        name for name in found.designs if name in case.totals or any(name in layer.answers for layer in case.layers)
+    ]
     components = {
-        name: components_of((layer.answers[name] for layer in case.layers if name in layer.answers), found.hardware[name])
+        name: components_of(
+            (layer.answers[name] for layer in case.layers if name in layer.answers), found.hardware[name]
+        )
         for name in designs
     }
     read = [_answers(layer, designs, components, found.hardware) for layer in case.layers]
@@ -163,7 +167,11 @@ def _total(stated: Json, uses: Sequence[Use], field: str) -> float | None:
     if value is not None:
         return value
     parts = [getattr(use.answer, field) for use in uses]
-    return math.fsum(part * use.count for part, use in zip(parts, uses, strict=True)) if parts and None not in parts else None
+    return (
+        math.fsum(part * use.count for part, use in zip(parts, uses, strict=True))
+        if parts and None not in parts
+        else None
+    )
 
 
 def _best(designs: Sequence[dict[str, Any]]) -> int:
@@ -177,7 +185,9 @@ def _best(designs: Sequence[dict[str, Any]]) -> int:
     return min(range(len(designs)), key=rank, default=0)
 
 
-def _layer(layer: Layer, read: Mapping[str, Answer], designs: Sequence[str], answers: Stored, texts: Stored) -> dict[str, Any]:
+def _layer(
+    layer: Layer, read: Mapping[str, Answer], designs: Sequence[str], answers: Stored, texts: Stored
+) -> dict[str, Any]:
     return {
         "name": layer.name,
         "others": list(layer.operators[1:]),
@@ -198,7 +208,11 @@ def _layer(layer: Layer, read: Mapping[str, Answer], designs: Sequence[str], ans
 def tensor_text(name: str, facts: Json) -> str:
     """``W = conv1.weight: 64×3×7×7, int8, 30 % non-zero (2:4)``."""
     own = text(facts.get("name"))
-    parts = ["×".join(map(text, source.items(facts.get("shape")))), text(facts.get("number_format")), density_text(facts)]
+    parts = [
+        "×".join(map(text, source.items(facts.get("shape")))),
+        text(facts.get("number_format")),
+        density_text(facts),
+    ]
     return f"{name}{f' = {own}' if own and own != name else ''}: " + ", ".join(part for part in parts if part)
 
 
@@ -230,7 +244,13 @@ def _kinds(case: Case, designs: Sequence[str], read: Sequence[Mapping[str, Answe
     for layer, found in zip(case.layers, read, strict=True):
         entry = made.setdefault(
             layer.kind,
-            {"kind": layer.kind, "operators": 0, "work": 0.0, "cycles": [0.0] * len(designs), "energy": [0.0] * len(designs)},
+            {
+                "kind": layer.kind,
+                "operators": 0,
+                "work": 0.0,
+                "cycles": [0.0] * len(designs),
+                "energy": [0.0] * len(designs),
+            },
         )
         entry["operators"] += layer.count
         entry["work"] += (finite(layer.macs if layer.kind == EINSUM else layer.operations) or 0.0) * layer.count

@@ -11,7 +11,9 @@ from fiberloom.report.quantities import energy, engineering, ratio
 _FEW = 4
 
 
-def headline(network: str, designs: Sequence[dict[str, Any]], best: int, geomean: Sequence[Sequence[float | None]]) -> str:
+def headline(
+    network: str, designs: Sequence[dict[str, Any]], best: int, geomean: Sequence[Sequence[float | None]]
+) -> str:
     """What the network costs on the best design, how that compares, and what it is spent on."""
     if not designs:
         return f"{network} was not evaluated on any design."
@@ -22,16 +24,25 @@ def headline(network: str, designs: Sequence[dict[str, Any]], best: int, geomean
     spent = _spent(design)
     if len(designs) == 1:
         return f"{cost}.{spent}"
-    base = designs[0]
-    where = f", which has the lowest energy–delay product of {len(designs)} designs"
-    gain = geomean[0][best]
-    if best == 0:
-        others = [(geomean[best][i], d["name"]) for i, d in enumerate(designs) if i != best and _known(geomean[best][i])]
-        nearest = max(others, default=None)
-        closest = f"; the next, {nearest[1]}, has {ratio(1 / nearest[0])} as much per layer" if nearest and nearest[0] else ""
-        return f"{cost}{where}{closest}.{spent}"
-    better = f": {ratio(gain)} better than {base['name']} (geometric mean over layers)" if _known(gain) else ""
-    return f"{cost}{where}{better}.{spent}"
+    best_of = f"{cost}, the lowest energy–delay product of {len(designs)} designs"
+    if best != 0:
+        return f"{best_of}{_gain(geomean[0][best], designs[0]['name'])}.{spent}"
+    others = [(other["edp"], other["name"]) for i, other in enumerate(designs) if i != best and _known(other["edp"])]
+    if not others or not design["edp"]:
+        return f"{best_of}.{spent}"
+    edp, name = min(others)
+    return f"{best_of}; the next, {name}, has {ratio(edp / design['edp'])} as much.{spent}"
+
+
+def _gain(gain: float | None, base: str) -> str:
+    """How much better than the baseline, layer by layer."""
+    if gain is None or not _known(gain):
+        return ""
+    if abs(gain - 1) < 0.005:
+        return f"; layer by layer it equals {base} (geometric mean)"
+    if gain < 1:
+        return f", although {base} is {ratio(1 / gain)} better layer by layer (geometric mean)"
+    return f": {ratio(gain)} better than {base} (geometric mean over layers)"
 
 
 def _time(design: dict[str, Any]) -> str:
@@ -48,8 +59,9 @@ def _spent(design: dict[str, Any]) -> str:
     most = max(parts, key=lambda part: part["energy_pj"])
     slow = max(parts, key=lambda part: part["bound_cycles"])
     said = []
-    if design["energy_pj"] and most["energy_pj"]:
-        said.append(f"{most['name']} takes {most['energy_pj'] / design['energy_pj']:.0%} of the energy")
+    if most["energy_pj"]:
+        whole = math.fsum(part["energy_pj"] for part in parts)
+        said.append(f"{most['name']} takes {most['energy_pj'] / whole:.0%} of the energy")
     if design["bound_cycles"] and slow["bound_cycles"]:
         who = "" if said and most is slow else f"{slow['name']} "
         said.append(f"{who}sets {slow['bound_cycles'] / design['bound_cycles']:.0%} of the cycles")
@@ -66,8 +78,10 @@ def remarks(
     for i, design in enumerate(designs):
         missing = len({f["layer"] for f in failures if f["design"] == i})
         if missing:
-            layers = "1 layer has" if missing == 1 else f"{missing} layers have"
-            said.append(f"{layers} no mapping on {design['name']}: its totals leave them out, and can't be compared as they are.")
+            layers, them = ("1 layer has", "it") if missing == 1 else (f"{missing} layers have", "them")
+            said.append(
+                f"{layers} no mapping on {design['name']}: its totals leave {them} out, and can't be compared as they are."
+            )
     return said
 
 

@@ -90,7 +90,9 @@ def read(result: Json) -> Source:
     Raises:
         SpecError: if it is not the dictionary of a network's result.
     """
-    if not isinstance(result, Mapping) or not all(isinstance(result.get(n), list | tuple) for n in ("layers", "totals")):
+    if not isinstance(result, Mapping) or not all(
+        isinstance(result.get(n), list | tuple) for n in ("layers", "totals")
+    ):
         raise SpecError("this is not the result of a network", hint="pass what NetworkResult.to_dict() returns")
     network = mapping(result.get("network"))
     layers, operators, totals = (entries(result.get(name)) for name in ("layers", "operators", "totals"))

@@ -72,7 +72,7 @@ def level_totals(uses: Sequence[Use], components: Sequence[Component], hardware:
                 "skipped": skipped,
                 "dense": dense,
                 "eliminated": dense - moved - gated - skipped,
-                "metadata_items": total("metadata"),
+                "metadata_bits": total("metadata"),
                 "metadata_pj": total("metadata_pj"),
             }
         )
@@ -127,7 +127,7 @@ def saved_totals(uses: Sequence[Use], components: Sequence[Component]) -> dict[s
 def sparse_totals(levels: Sequence[dict[str, Any]], compute: dict[str, float] | None) -> dict[str, Any]:
     """What sparsity did at all; ``any`` is false where nothing was gated, skipped, eliminated or described by metadata."""
     metadata = math.fsum(level["metadata_pj"] for level in levels)
-    removed = [level[name] or 0.0 for level in levels for name in ("gated", "skipped", "eliminated", "metadata_items")]
+    removed = [level[name] or 0.0 for level in levels for name in ("gated", "skipped", "eliminated", "metadata_bits")]
     removed += [compute[name] for name in ("gated", "skipped", "eliminated")] if compute else []
     return {"any": any(value > 0 for value in removed), "compute": compute, "metadata_pj": metadata}
 
@@ -165,10 +165,14 @@ def roof(uses: Sequence[Use], hardware: Json) -> dict[str, Any]:
     if words is None:
         notes.append(f"The bandwidth of {name} is unlimited or not stated, so that roof is not drawn.")
     elif words == separate:
-        notes.append(f"{name} reads {read:,.4g} and writes {write:,.4g} words per cycle; the roof is both together.")
+        notes.append(
+            f"{name} reads {read:,.4g} and writes {write:,.4g} words per cycle; the solid roof is both together, "
+            "the dashed one reads alone."
+        )
     if bits := finite(outer.get("word_bits")):
         notes.append(f"Its words have {bits:g} bits.")
-    return {"lanes": lanes, "bandwidth": words, "level": name, "note": " ".join(notes)}
+    reads = read if words == separate and read != words else None
+    return {"lanes": lanes, "bandwidth": words, "reads": reads, "level": name, "note": " ".join(notes)}
 
 
 def utilization(uses: Sequence[Use]) -> float | None:

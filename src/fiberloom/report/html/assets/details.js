@@ -37,12 +37,14 @@ function mappingOf(layer, answer) {
   if (!answer) return h("p", { class: "muted" }, layer.failures[state.design] || "This layer was not evaluated on this design.");
   const notes = answer.notes.map((n) => C.texts[n]);
   const { certificate } = answer;
-  const proved = certificate && (certificate.status === "optimal" ? "Proved: no mapping of the map space has a lower " + certificate.objective + "."
-    : certificate.status === "bound" ? `The search stopped early: the best mapping may be up to ${percent(certificate.gap)} lower in ${certificate.objective}.` : "This mapper proves nothing about how good its mapping is.");
+  const proved = certificate && (certificate.status === "optimal" ? "Proved: no mapping of the map space has a lower " + objective(certificate.objective) + "."
+    : certificate.status === "bound" ? `The search stopped early: the best mapping may be up to ${percent(certificate.gap)} lower in ${objective(certificate.objective)}.` : "This mapper proves nothing about how good its mapping is.");
   const saved = answer.saved && `Without the design's sparse features the same mapping takes ${ratio(answer.saved[0])} the cycles and ${ratio(answer.saved[1])} the energy${answer.saved[2] ? "" : " (its tiles would not fit the memories)"}.`;
   return [proved && h("p", { class: "note" }, proved), saved && h("p", { class: "note" }, saved), answer.mapped_as && h("p", { class: "note" }, "Mapped as ", h("code", {}, answer.mapped_as)), answer.nest === null ? h("p", { class: "muted" }, "There is no loop nest for this operator.") : h("pre", { tabindex: "0", "aria-label": "Loop nest" }, C.texts[answer.nest]),
-    notes.length > 0 && h("ul", { class: "note" }, notes.map((text) => h("li", {}, text)))];
+    notes.length > 0 && h("ul", { class: "note" }, notes.map((text) => h("li", {}, sentence(text))))];
 }
+
+const objective = (name) => ({ edp: "EDP", energy: "energy", cycles: "number of cycles" }[String(name).toLowerCase()] || name || "objective");
 
 function levelsOfLayer(answer, design) {
   return simpleTable([["Level"], ["In use", 1], ["Traffic, words", 1], ["Energy", 1]], answer.levels.map((level, l) => {
@@ -53,5 +55,5 @@ function levelsOfLayer(answer, design) {
 
 function tensorsOfLayer(answer, design) {
   const rows = answer.levels.flatMap((level, l) => level.tensors.map((t, n) => [n ? "" : design.levels[l].name, t[T.name], ...["tile", "occupied", "dense", "moved", "gated", "skipped", "metadata"].map((key) => count(t[T[key]])), energy(t[T.pj]), energy(t[T.metadata_pj])]));
-  return simpleTable([["Level"], ["Tensor"], ["Tile, words", 1], ["Room given", 1], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Metadata items", 1], ["Energy", 1], ["of it metadata", 1]], rows, "Tensors in each memory");
+  return simpleTable([["Level"], ["Tensor"], ["Tile, words", 1], ["Room given", 1], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Metadata, bits", 1], ["Energy", 1], ["of it metadata", 1]], rows, "Tensors in each memory");
 }

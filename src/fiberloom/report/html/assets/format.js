@@ -61,6 +61,7 @@ function percent(part) {
   if (!known(part)) return odd(part);
   const value = part * 100;
   if (value !== 0 && Math.abs(value) < 0.1) return "<\u202f0.1\u202f%";
+  if (value < 100 && value >= 99.5) return ">\u202f99\u202f%";
   return (Math.abs(value) < 10 && value !== 0 ? value.toFixed(1) : value.toFixed(0)) + "\u202f%";
 }
 
@@ -70,4 +71,5 @@ function ratio(value) {
 }
 
 const share = (part, whole) => (known(part) && known(whole) && whole > 0 ? part / whole : null);
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (n, word) => exact(n) + "\u00a0" + word + (n === 1 ? "" : "s");

@@ -41,9 +41,9 @@ function savingsView() {
 
 function savingsTable(design) {
   const { saved } = design;
-  const heads = [["Component"], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Never sent", 1], ["Metadata items", 1], saved && ["Energy without sparse features", 1], saved && ["with them", 1], saved && ["saved", 1], ["of it spent on metadata", 1]].filter(Boolean);
+  const heads = [["Component"], ["Words if dense", 1], ["Moved", 1], ["Gated", 1], ["Skipped", 1], ["Never sent", 1], ["Metadata, bits", 1], saved && ["Energy without sparse features", 1], saved && ["with them", 1], saved && ["saved", 1], ["of it spent on metadata", 1]].filter(Boolean);
   const energies = (c, metadata) => [saved && energy(saved.dense_energy[c]), saved && energy(saved.energy[c]), saved && gain(saved.dense_energy[c], saved.energy[c]), metadata === null ? MISSING : energy(metadata)].filter((cell) => cell !== null);
-  const rows = design.levels.map((level) => [tag(look(design.components[level.component]), level.name), ...["dense", "moved", "gated", "skipped", "eliminated", "metadata_items"].map((key) => count(level[key])), ...energies(level.component, level.metadata_pj)]);
+  const rows = design.levels.map((level) => [tag(look(design.components[level.component]), level.name), ...["dense", "moved", "gated", "skipped", "eliminated", "metadata_bits"].map((key) => count(level[key])), ...energies(level.component, level.metadata_pj)]);
   const compute = design.sparse.compute, c = design.compute;
   if (compute && c >= 0) rows.push([tag(look(design.components[c]), design.components[c].name), ...["algorithmic", "actual", "gated", "skipped", "eliminated"].map((key) => count(compute[key])), MISSING, ...energies(c, null)]);
   return simpleTable(heads, rows, "What sparsity saves and costs at each component");

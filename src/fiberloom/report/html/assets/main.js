@@ -1,8 +1,9 @@
 // What is shown, and drawing it again when that changes.
 const DATA = JSON.parse(at("content").textContent);
+const ROWS = 200; // of the table of layers at first
 const EMPTY = { name: "", settings: [], headline: DATA.headline, remarks: [], best: 0, geomean: [], designs: [], layers: [], omitted: [], kinds: [], failures: [] };
 let C = { ...DATA, ...(DATA.cases[0] || EMPTY) }; // the case that is shown, with what all cases share
-const state = { case: 0, metric: "edp", design: C.best, baseline: 0, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set() };
+const state = { case: 0, metric: "edp", design: C.best, baseline: 0, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set(), rows: ROWS };
 
 const answerOf = (layer, design) => (layer.answers[design] === null ? null : C.answers[layer.answers[design]]);
 
@@ -41,6 +42,7 @@ function chooseCase(number) {
   state.design = place(shown);
   state.baseline = place(base);
   state.open.clear();
+  state.rows = ROWS;
   designChoices();
   drawCase();
 }
@@ -77,7 +79,7 @@ function start() {
   if (wanted && C.layers[wanted[1] - 1]) openLayer(wanted[1] - 1);
   let waiting = 0, width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(waiting); waiting = setTimeout(drawCharts, 120); } });
-  addEventListener("beforeprint", drawCharts);
+  addEventListener("beforeprint", () => { if (C.layers.length > state.rows) showRows(Infinity); drawCharts(); });
   addEventListener("afterprint", drawCharts);
   const links = new Map([...document.querySelectorAll(".bar nav a")].map((a) => [a.hash.slice(1), a]));
   const watch = new IntersectionObserver((entries) => {

@@ -16,7 +16,7 @@ function rooflineChart() {
   const points = order.map((k) => pointMark(place(k), radius(items[k]), design.components[items[k].answer.bound]));
   const ring = s("circle", { class: "ring", r: 8, visibility: "hidden" });
   const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Roofline of ${design.name} with ${items.length} layers. Arrow keys step through the layers, Enter opens one.` },
-    axes(x, y, frame, roof), roofLines(roof, ridge, x, y, frame), points, labelsOf(items, order, place, radius, frame), ring);
+    axes(x, y, frame, roof), roofLines(roof, ridge, x, y, frame), points, labelsOf(items, order, place, radius, frame, roofHits(roof, x, y)), ring);
   explore(svg, {
     length: items.length, place,
     nearest: (px, py) => {
@@ -42,6 +42,7 @@ function rooflineChart() {
 function logScale(low, high, start, end) {
   const a = Math.log10(low), b = Math.log10(high);
   const scale = (v) => start + ((Math.log10(v) - a) / (b - a || 1)) * (end - start);
+  scale.back = (p) => 10 ** (a + ((p - start) / (end - start)) * (b - a));
   scale.low = low; scale.high = high;
   return scale;
 }
@@ -68,18 +69,24 @@ function roofLines(roof, ridge, x, y, frame) {
     const from = ridge === null ? frame.left : Math.max(frame.left, x(ridge));
     parts.push(s("line", { class: "roof", x1: from, x2: frame.right, y1: y(roof.lanes), y2: y(roof.lanes) }), s("text", { class: "strong halo", x: frame.right - 4, y: y(roof.lanes) - 7, "text-anchor": "end" }, exact(roof.lanes) + " lanes"));
   }
+  if (roof.reads > 0) parts.push(slopedRoof(roof.reads, roof, x, y, "roof dashed"));
   if (roof.bandwidth > 0) {
     const left = Math.max(x.low, y.low / roof.bandwidth), right = ridge === null ? Math.min(x.high, y.high / roof.bandwidth) : ridge;
     if (left < right) {
       const [x1, y1, x2, y2] = [x(left), y(left * roof.bandwidth), x(right), y(right * roof.bandwidth)];
       const angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI, mx = (x1 + x2) / 2, my = (y1 + y2) / 2;
-      parts.push(s("line", { class: "roof", x1, y1, x2, y2 }));
+      parts.push(slopedRoof(roof.bandwidth, roof, x, y, "roof"));
       const text = `${roof.level}: ${significant(roof.bandwidth)} words per cycle`;
       if (Math.hypot(x2 - x1, y2 - y1) > text.length * 6.4) parts.push(s("text", { class: "strong halo", x: mx, y: my - 7, "text-anchor": "middle", transform: `rotate(${angle} ${mx} ${my})` }, text));
       else parts.push(s("text", { class: "strong", x: x2 + 8, y: Math.max(frame.top + 10, y2 + 26) }, text));
     }
   }
   return parts;
+}
+
+function slopedRoof(bandwidth, roof, x, y, look) {
+  const left = Math.max(x.low, y.low / bandwidth), right = Math.min(x.high, (roof.lanes > 0 ? roof.lanes : y.high) / bandwidth);
+  return left < right ? s("line", { class: look, x1: x(left), y1: y(left * bandwidth), x2: x(right), y2: y(right * bandwidth) }) : null;
 }
 
 // Round where arithmetic sets the cycles, square where a memory does: the difference shows without colour.
@@ -91,7 +98,16 @@ function pointMark([cx, cy], r, component) {
 }
 
 // Names of the largest, where they don't run into each other: enough for paper, where nothing hovers.
-function labelsOf(items, order, place, radius, frame) {
+// Whether a box of the picture touches a roof.
+function roofHits(roof, x, y) {
+  const meets = (limit, box) => [0, 0.25, 0.5, 0.75, 1].some((t) => { const py = limit(x.back(box[0] + t * (box[2] - box[0]))); return py > box[1] - 3 && py < box[3] + 3; });
+  const ceiling = roof.lanes > 0 ? roof.lanes : Infinity;
+  const limits = [roof.bandwidth, roof.reads].filter((v) => v > 0).map((v) => (at) => y(Math.min(ceiling, v * at)));
+  if (!limits.length && roof.lanes > 0) limits.push(() => y(roof.lanes));
+  return (box) => limits.some((limit) => meets(limit, box));
+}
+
+function labelsOf(items, order, place, radius, frame, blocked) {
   const marks = items.map((item, k) => { const [cx, cy] = place(k), r = radius(item); return { k, box: [cx - r, cy - r, cx + r, cy + r] }; });
   const taken = [], labels = [], meet = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
   for (const k of order.slice(0, 40)) {
@@ -102,7 +118,7 @@ function labelsOf(items, order, place, radius, frame) {
     const spots = [[cx + r, cy], [cx - r - w, cy], [cx - w / 2, cy + r + 7], [cx - w / 2, cy - r - 6]];
     for (const [x0, y0] of spots) {
       const box = [x0, y0 - 7, x0 + w, y0 + 7];
-      if (x0 < frame.left || x0 + w > frame.right || y0 > frame.bottom - 8 || taken.some((other) => meet(box, other)) || marks.some((mark) => mark.k !== k && meet(box, mark.box))) continue;
+      if (x0 < frame.left || x0 + w > frame.right || y0 > frame.bottom - 8 || blocked(box) || taken.some((other) => meet(box, other)) || marks.some((mark) => mark.k !== k && meet(box, mark.box))) continue;
       taken.push(box);
       labels.push(s("text", { class: "strong halo", x: x0, y: y0 + 4 }, text));
       break;

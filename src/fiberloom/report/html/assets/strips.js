@@ -12,7 +12,7 @@ const widthOf = (id) => Math.max(300, Math.min(at(id).clientWidth || 1100, 1600)
 const layersShown = () => C.layers.map((layer, i) => ({ layer, i, answer: answerOf(layer, state.design) })).filter(({ answer }) => answer && (answer.cycles !== 0 || answer.energy_pj !== 0));
 
 function columns(items, width, height) {
-  const inner = width - STRIP.left - STRIP.right, step = inner / Math.max(1, items.length);
+  const inner = width - STRIP.left - STRIP.right, step = Math.min(96, inner / Math.max(1, items.length));
   const gap = step > 5 ? Math.min(3, step * 0.18) : 0;
   return { step, gap, x: (k) => STRIP.left + k * step, base: height - STRIP.bottom, inner };
 }
@@ -64,7 +64,7 @@ function followLayers(svg, items, grid, height, cursor, describe) {
 function energyStrip() {
   const components = C.designs[state.design].components;
   layerStrip("energy-by-layer", {
-    title: "Energy of each layer", text: "By component, in the order of the network. Choose a column to open the layer.",
+    title: "Energy of each layer", text: "By component; equal layers together, Einsums first. Choose a column to open the layer.",
     parts: ({ layer, answer }) => answer.energy.map((v) => v * layer.count),
     total: ({ layer, answer }) => answer.energy_pj * layer.count, format: energy,
     describe: ({ layer, answer }) => [["energy", energy(answer.energy_pj * layer.count)], ...answer.energy.map((v, c) => [v, c]).filter(([v]) => v > 0).map(([v, c]) => [components[c].name, energy(v * layer.count) + ", " + percent(share(v, answer.energy_pj))])],
@@ -88,7 +88,7 @@ function occupancyStrip() {
   if (!items.length || !rows.length) return fill("occupancy");
   const width = widthOf("occupancy"), cell = 26, height = rows.length * cell + STRIP.bottom + STRIP.top;
   const left = Math.min(150, Math.max(...rows.map(({ level }) => level.name.length)) * 7.5 + 16);
-  const step = (width - left - STRIP.right) / items.length, gap = step > 5 ? 1 : 0;
+  const step = Math.min(96, (width - left - STRIP.right) / items.length), gap = step > 5 ? 1 : 0;
   const grid = { x: (k) => left + k * step, step, inner: width - left - STRIP.right };
   const steps = Array.from({ length: 9 }, () => ""), over = { d: "" };
   rows.forEach(({ l }, r) => items.forEach((item, k) => {

@@ -67,7 +67,7 @@ function proof(design) {
   const parts = [];
   if (mapped && proved === mapped) parts.push("all " + mapped + " proved optimal");
   else if (proved) parts.push(proved + " of " + mapped + " proved optimal");
-  if (bounded) parts.push(bounded + " within " + percent(worst_gap) + " of the bound");
+  if (bounded) parts.push(bounded + " not proved (gap up to " + percent(worst_gap) + ")");
   if (unproved) parts.push(unproved + " without proof");
   if (unmapped) parts.push(h("span", { class: "worse" }, unmapped + " not mapped"));
   return parts.flatMap((part, i) => (i ? ["; ", part] : [part]));

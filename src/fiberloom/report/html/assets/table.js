@@ -4,7 +4,7 @@ function columnsOfTable() {
   const largest = (key) => Math.max(0, ...C.layers.map((layer) => { const a = answerOf(layer, state.design); return a && known(a[key]) ? a[key] * layer.count : 0; }));
   const most = { cycles: largest("cycles"), energy_pj: largest("energy_pj") };
   const meter = (part) => known(part) && h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { width: Math.min(100, part * 100) + "%" } }));
-  const times = (item, key) => (item.answer && known(item.answer[key]) ? item.answer[key] * item.layer.count : null);
+  const times = (item, key) => (item.answer ? (known(item.answer[key]) ? item.answer[key] * item.layer.count : item.answer[key]) : null);
   return [
     { key: "order", title: "#", value: (item) => item.i, show: (item) => item.i + 1, number: true, first: 1 },
     { key: "name", title: "Layer", value: (item) => item.layer.name.toLowerCase(), first: 1, name: true },
@@ -33,7 +33,7 @@ function proofOf(answer) {
   if (!answer || !answer.certificate) return h("span", { class: "quiet" }, MISSING);
   const { status, gap } = answer.certificate;
   if (status === "optimal") return h("span", { class: "better" }, "✓\u00a0proved");
-  if (status === "bound") return h("span", { class: "worse" }, "gap\u00a0≤\u00a0" + percent(gap));
+  if (status === "bound") return h("span", { class: "worse" }, "gap\u00a0" + percent(gap));
   return h("span", { class: "quiet" }, "no proof");
 }
 
@@ -66,11 +66,13 @@ function layerTable() {
   const items = itemsOfTable().filter(passes).sort((a, b) => compare(sorted.value(a), sorted.value(b), direction) || a.i - b.i);
   const head = (column) => h("th", { scope: "col", class: column.number ? "num" : null, "aria-sort": column.key === key ? (direction > 0 ? "ascending" : "descending") : "none" },
     h("button", { type: "button", class: "sort", "data-key": column.key, onclick: () => sortBy(column) }, column.title));
-  const body = h("tbody", {}, items.map((item) => layerRows(item, heads)));
+  const shown = items.slice(0, state.rows);
+  const body = h("tbody", {}, shown.map((item) => layerRows(item, heads)));
   const table = h("table", { "aria-rowcount": items.length + 1 }, h("thead", {}, h("tr", {}, heads.map(head))), body);
   const box = at("layer-table"), top = box.scrollTop;
   box.classList.toggle("tall", C.layers.length > 40);
-  box.replaceChildren(items.length ? table : h("p", { class: "muted" }, "No layer matches the filter."));
+  const more = items.length > shown.length && h("p", { class: "more" }, h("button", { type: "button", id: "more", onclick: () => showRows(Infinity) }, `Show all ${plural(items.length, "layer")}`), h("span", { class: "quiet" }, ` The first ${shown.length} are shown.`));
+  box.replaceChildren(items.length ? table : h("p", { class: "muted" }, "No layer matches the filter."), more || "");
   box.scrollTop = top;
   const told = at("shown");
   if (told) told.textContent = items.length === C.layers.length ? plural(items.length, "layer") : `${items.length} of ${plural(C.layers.length, "layer")}`;
@@ -91,16 +93,27 @@ function sortBy(column) {
   document.querySelector(`button.sort[data-key="${column.key}"]`).focus();
 }
 
+// Only the row and what it opens: the others stay as they are.
 function toggleLayer(i) {
-  if (!state.open.delete(i)) state.open.add(i);
+  const open = !state.open.delete(i);
+  if (open) state.open.add(i);
+  const row = at("layer-" + (i + 1)), detail = at("detail-" + (i + 1));
+  row.classList.toggle("chosen", open);
+  row.querySelector("button.link").setAttribute("aria-expanded", String(open));
+  if (detail) detail.remove();
+  if (open) row.after(detailRow(itemsOfTable()[i], row.cells.length));
+}
+
+// Large tables begin with their first rows; paper gets all of them.
+function showRows(most) {
+  state.rows = most;
   layerTable();
-  const button = document.querySelector(`#layer-${i + 1} button.link`);
-  if (button) button.focus({ preventScroll: true });
 }
 
 function openLayer(i) {
   tip.hide();
   state.open.add(i);
+  state.rows = Infinity;
   if (!passes(itemsOfTable()[i])) { state.filter = { text: "", op: "", bound: "" }; filterForm(); }
   layerTable();
   const row = at("layer-" + (i + 1));
