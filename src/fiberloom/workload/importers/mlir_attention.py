@@ -49,7 +49,7 @@ def with_attention(
         weights = _weights(operator, values, readers)
         if weights is None:
             continue
-        changed[operator.name] = _scores(operator, products[operator.name])
+        changed[operator.name] = _scores(operator, products[operator.name], products[values.name].depth)
         changed[values.name] = _values(values, products[values.name], weights)
     return tuple(changed.get(o.name, o) for o in operators)
 
@@ -81,14 +81,19 @@ def _weights(scores: Operator, values: Operator, readers: Mapping[str, list[Oper
     return both[0] if len(both) == 1 else None
 
 
-def _scores(operator: Operator, product: Product) -> Operator:
-    heads, queries = _heads(product.rows, product.row_extents)
+def _scores(operator: Operator, product: Product, keys: int) -> Operator:
+    """Scores, from whichever side the queries stand on: the other side is as long as what the second product sums over."""
+    pieces = [sum(e > 1 for e in extents) for extents in (product.row_extents, product.column_extents)]
+    turned = product.rows == keys and (product.columns != keys or pieces[1] > max(1, pieces[0]))
+    rows, extents = (product.columns, product.column_extents) if turned else (product.rows, product.row_extents)
+    heads, queries = _heads(rows, extents)
     einsum = attention_scores(
-        operator.name, heads=product.batch * heads, groups=product.batch, queries=queries, keys=product.columns,
-        depth=product.depth,
+        operator.name, heads=product.batch * heads, groups=product.batch, queries=queries,
+        keys=product.rows if turned else product.columns, depth=product.depth,
     )  # fmt: skip
     own = operator.operands
-    return replace(operator, einsum=einsum, operands={"Q": own["A"], "K": own["B"], "S": own["O"]})
+    left, right = ("K", "Q") if turned else ("Q", "K")
+    return replace(operator, einsum=einsum, operands={left: own["A"], right: own["B"], "S": own["O"]})
 
 
 def _values(operator: Operator, product: Product, weights: str) -> Operator:

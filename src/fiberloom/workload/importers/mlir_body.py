@@ -67,7 +67,7 @@ def analyse(operations: Iterable[Operation], yielded: Value, leaf: Leaf, scalars
             made[result] = operation
         functions.add(operation.name)
         if operation.dialect in _CONTROL and operation.short not in ("load", "apply", "store", "yield"):
-            return Body(unreadable=f"line {operation.line}: '{operation.name}' in the body is control flow")
+            return Body(unreadable=f"'{operation.name}' in the body (line {operation.line}) is control flow")
         if operation.name in ("tensor.extract", "memref.load"):
             looks_up = True
         elif operation.dialect in _ARITHMETIC and operation.short not in ("constant", "index_cast", "index_castui"):
@@ -79,7 +79,7 @@ def analyse(operations: Iterable[Operation], yielded: Value, leaf: Leaf, scalars
             "store",
             "yield",
         ):
-            return Body(unreadable=f"line {operation.line}: '{operation.name}' in the body is not known")
+            return Body(unreadable=f"'{operation.name}' in the body (line {operation.line}) is not known")
     uses = _Uses(made, leaf, scalars)
     accumulates = uses.reaches(yielded, "out")
     common = {"accumulates": accumulates, "operations": count, "looks_up": looks_up, "functions": frozenset(functions)}

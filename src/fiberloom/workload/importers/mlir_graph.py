@@ -149,6 +149,8 @@ class Graph:
     ) -> None:
         """Add an operator; results that are tensors get a name. `exponential`: it computes exponentials, as softmax does."""
         used = operation.operands if inputs is None else list(inputs)
+        if kind is Kind.EINSUM:
+            used = [*used, *operation.groups.get("init", [])]  # what is added to, such as a bias
         sources = tuple(dict.fromkeys(n for v in used if (n := self.name(v)) is not None))
         made = operation.results if outputs is None else list(outputs)
         results = []

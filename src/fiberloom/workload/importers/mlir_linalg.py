@@ -44,35 +44,11 @@ _CONVOLUTION: Final = re.compile(
     r"(?P<depthwise>depthwise_)?conv_(?P<dims>\d)d(?:_(?P<image>[a-z]+)_(?P<filter>[a-z]+?))?(?:_q)?"
 )
 _SPATIAL: Final = "dhw"
-_ELEMENTWISE: Final[Mapping[str, int]] = dict.fromkeys(
-    (
-        "abs",
-        "add",
-        "ceil",
-        "div",
-        "div_unsigned",
-        "erf",
-        "exp",
-        "floor",
-        "log",
-        "max",
-        "min",
-        "mul",
-        "negf",
-        "powf",
-        "reciprocal",
-        "round",
-        "rsqrt",
-        "select",
-        "sqrt",
-        "square",
-        "sub",
-        "tanh",
-        "elementwise",
-    ),
-    1,
-)
-"""Scalar operations per element of the result."""
+_ELEMENTWISE: Final = frozenset((
+    "abs", "add", "ceil", "div", "div_unsigned", "erf", "exp", "floor", "log", "max", "min", "mul", "negf", "powf",
+    "reciprocal", "round", "rsqrt", "select", "sqrt", "square", "sub", "tanh", "elementwise",
+))  # fmt: skip
+"""One scalar operation per element of the result."""
 
 
 def add(graph: Graph, operation: Operation) -> None:
@@ -99,7 +75,7 @@ def add(graph: Graph, operation: Operation) -> None:
     elif name in ("transpose", "broadcast", "copy", "pack", "unpack"):
         _move(graph, operation, ins, outs)
     elif name in _ELEMENTWISE:
-        operations = _ELEMENTWISE[name] * graph.elements(_result(operation, outs))
+        operations = graph.elements(_result(operation, outs))
         if ins and all(isinstance(graph.bound(v), Generated) for v in ins):
             graph.fold(operation)
             return

@@ -16,6 +16,7 @@ from fiberloom.workload.importers.mlir_affine import linear
 from fiberloom.workload.importers.mlir_body import analyse
 from fiberloom.workload.importers.mlir_graph import Generated, Graph
 from fiberloom.workload.importers.mlir_program import AffineExpression, AffineMap, Operation, Value
+from fiberloom.workload.network import Kind
 
 LOOPS: Final = frozenset(("affine.for", "affine.parallel", "scf.for", "scf.parallel", "scf.forall"))
 """Operations that are loops."""
@@ -56,8 +57,6 @@ def add(graph: Graph, operation: Operation) -> None:
         touched = [v for o in operation.walk() if o.name in (*_LOADS, *_STORES) for v in o.operands if v.type.ranked]
         written = [v for o in operation.walk() if o.name in _STORES for v in o.operands if v.type.ranked]
         operation.results.clear()
-        from fiberloom.workload.network import Kind
-
         graph.emit(operation, Kind.UNKNOWN, inputs=touched, outputs=written, note=str(error))
         return
     for store, around in stores:
@@ -245,8 +244,8 @@ def _operator(graph: Graph, store: Operation, around: _Surroundings) -> None:
         return
     accesses = [nests.Access(v, at) for v, at in places]
     output = nests.Access(*where)
-    for access in (*accesses, output):
-        _check(graph, store, access, around)
+    for one in (*accesses, output):
+        _check(graph, store, one, around)
     reduces = tuple(d not in output.dims for d in range(len(around.trips)))
     nest = nests.Nest(tuple(around.trips), reduces, tuple(accesses), output)
     nests.add(graph, store, nest, body, op="affine loop nest" if store.dialect == "affine" else "loop nest")

@@ -131,7 +131,7 @@ def add(graph: Graph, operation: Operation, nest: Nest, body: Body, op: str = ""
             graph.take_as_parameter(value)
             inputs.append(value)
     elif any(nest.reduces):
-        windows = any(a.windowed for a in nest.inputs)
+        windows = any(a.windowed for a in nest.inputs) and bool(body.problem)
         kind = Kind.POOLING if windows else Kind.REDUCTION
         operations = body.operations * (nest.points - outputs)
         note = f"line {operation.line}: no Einsum: {problem}" if len(nest.inputs) > 1 and not windows else ""

@@ -101,6 +101,8 @@ class TextReader(AttributeReader):
             elif operation.name in ("module", "builtin.module"):
                 self._module(operation)
                 types = []
+            elif "." not in operation.name and operation.name not in _UNDOTTED:
+                self.fail(f"'{operation.name}' is not an operation", match.start())
             else:
                 types = self._printed(operation, sum(n for _, n in names))
         total = sum(n for _, n in names)
@@ -330,7 +332,10 @@ class TextReader(AttributeReader):
                     operation.operands.append(value)
             elif self._accept(":"):
                 if self._next() != "%":
-                    self._check_types(group, self._types()[0])
+                    inputs, outputs = self._types()
+                    if outputs is not None:
+                        self.fail("a ')' is missing before '->'")
+                    self._check_types(group, inputs)
             elif self._accept(","):
                 pass
             elif self._next() == "(":

@@ -17,7 +17,7 @@ from fiberloom.workload.importers.mlir_text import TextReader
 
 _DIALECTS: Final = (
     "affine", "arith", "bufferization", "builtin", "cf", "complex", "func", "linalg", "math", "memref", "ml_program", "scf",
-    "tensor", "tosa", "vector",
+    "tensor", "vector",
 )  # fmt: skip
 """Dialects that are looked up in xDSL; it has more, but what they do is not known here."""
 
@@ -37,6 +37,8 @@ def read_program(text: str, file: str) -> Program:
         SpecError: for text that is not MLIR, with the line.
         UnsupportedError: for functions of several blocks.
     """
+    if not text.strip():
+        raise SpecError("the file is empty", where=Location(file))
     try:
         from xdsl.context import Context
         from xdsl.universe import Universe
@@ -70,7 +72,8 @@ def read_program(text: str, file: str) -> Program:
 
 def _sentence(message: str) -> str:
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "not MLIR"
+    found = lines[-1] if lines else ""
+    return "expected an operation" if found in ("", "Could not parse entire input!") else found
 
 
 def _without_locations(text: str) -> str:
@@ -95,6 +98,7 @@ def _without_locations(text: str) -> str:
 def _parser_class() -> Any:
     """A parser of xDSL's that remembers lines and reads operations that xDSL does not know."""
     from xdsl.dialects.builtin import UnregisteredOp
+    from xdsl.ir import Operation as XdslOperation
     from xdsl.parser import Parser
 
     class LenientParser(Parser):  # type: ignore[misc,unused-ignore]
@@ -109,6 +113,7 @@ def _parser_class() -> Any:
             self._values: dict[Any, Value] = {}
             self._own: dict[Any, Operation] = {}
             self._names: dict[Any, str] = {}
+            self._defined: dict[Any, int] = {}
 
         def parse_operation(self) -> Any:
             start = int(self._current_token.span.start)
@@ -119,7 +124,10 @@ def _parser_class() -> Any:
                 known = self.ctx.get_optional_op(name, dialect_stack=self._parser_state.dialect_stack)
                 unknown = known is None or issubclass(known, UnregisteredOp)
                 named = name.startswith("linalg.") and name not in _LINALG_OF_XDSL
-                if named or (unknown and "." in name):
+                if unknown and "." not in name:
+                    self._reader.fail(f"'{name}' is not an operation", start)
+                unprinted = known is not None and known.parse.__func__ is XdslOperation.parse.__func__
+                if named or unknown or unprinted:
                     return self._read_here(start)
             operation = super().parse_operation()
             self._places[operation] = start
@@ -153,12 +161,12 @@ def _parser_class() -> Any:
             super()._register_ssa_definition(name, values, span)
             for i, value in enumerate(values):
                 self._names[value] = name if len(values) == 1 else f"{name}#{i}"
+                self._defined[value] = span.start
 
         def value(self, ssa: Any) -> Value:
             """The value that xDSL's is."""
             if ssa not in self._values:
-                owner = getattr(ssa, "owner", None)
-                place = self._places.get(owner, self.started)
+                place = self._defined.get(ssa, self.started)
                 name = self._names.get(ssa) or f"v{len(self._values)}"
                 self._values[ssa] = Value(name, value_type(str(ssa.type)), self._reader.line(place))
             return self._values[ssa]
