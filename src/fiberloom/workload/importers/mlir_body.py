@@ -21,6 +21,7 @@ _ADD: Final = frozenset(("arith.addf", "arith.addi", "complex.add"))
 _SUBTRACT: Final = frozenset(("arith.subf", "arith.subi"))
 _ARITHMETIC: Final = frozenset(("arith", "math", "complex"))
 _CONTROL: Final = frozenset(("scf", "cf", "affine", "func"))
+_HARMLESS: Final = frozenset(("load", "apply", "store", "yield", "assert"))
 
 Leaf = Callable[[Value], "int | str | None"]
 """What a value is: the number of an input, ``out``, ``constant``, or None if the body computes it."""
@@ -66,19 +67,13 @@ def analyse(operations: Iterable[Operation], yielded: Value, leaf: Leaf, scalars
         for result in operation.results:
             made[result] = operation
         functions.add(operation.name)
-        if operation.dialect in _CONTROL and operation.short not in ("load", "apply", "store", "yield"):
+        if operation.dialect in _CONTROL and operation.short not in _HARMLESS:
             return Body(unreadable=f"'{operation.name}' in the body (line {operation.line}) is control flow")
         if operation.name in ("tensor.extract", "memref.load"):
             looks_up = True
         elif operation.dialect in _ARITHMETIC and operation.short not in ("constant", "index_cast", "index_castui"):
             count += 1
-        elif operation.dialect not in _ARITHMETIC and operation.short not in (
-            "index",
-            "load",
-            "apply",
-            "store",
-            "yield",
-        ):
+        elif operation.dialect not in _ARITHMETIC and operation.short not in ("index", *_HARMLESS):
             return Body(unreadable=f"'{operation.name}' in the body (line {operation.line}) is not known")
     uses = _Uses(made, leaf, scalars)
     accumulates = uses.reaches(yielded, "out")

@@ -100,6 +100,7 @@ def _parser_class() -> Any:
     from xdsl.dialects.builtin import UnregisteredOp
     from xdsl.ir import Operation as XdslOperation
     from xdsl.parser import Parser
+    from xdsl.utils.exceptions import ParseError
 
     class LenientParser(Parser):  # type: ignore[misc,unused-ignore]
         started = 0
@@ -129,7 +130,14 @@ def _parser_class() -> Any:
                 unprinted = known is not None and known.parse.__func__ is XdslOperation.parse.__func__
                 if named or unknown or unprinted:
                     return self._read_here(start)
-            operation = super().parse_operation()
+            visible = dict(self.ssa_values)
+            try:
+                operation = super().parse_operation()
+            except ParseError:
+                if not match or match.group(1) != "linalg.generic":
+                    raise
+                self.ssa_values = visible  # several results: MLIR prints them in a way that xDSL does not read
+                return self._read_here(start)
             self._places[operation] = start
             return operation
 
