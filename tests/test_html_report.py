@@ -144,6 +144,25 @@ def test_a_layer_without_a_mapping_is_said_and_totals_are_not_compared_in_silenc
     assert case["designs"][case["best"]]["name"] != "stc"
 
 
+def test_operators_that_only_some_designs_treat_alike_are_told_apart_and_counted_once() -> None:
+    result = copy.deepcopy(small_result())
+    for entry in (e for e in result["layers"] if e["layer"] == CONVOLUTION):
+        entry["operators"] = [CONVOLUTION, "conv 2", "conv 3"]
+        entry["count"] = 3
+        if entry["design"] == "scnn":  # holds the output of one of them on chip
+            split = {**entry, "layer": "conv 2", "operators": ["conv 2"], "count": 1, "cycles": entry["cycles"] - 1}
+            entry.update(operators=[CONVOLUTION, "conv 3"], count=2)
+            result["layers"].append(split)
+    page = content(result)
+    layers = {layer["name"]: layer for layer in page["cases"][0]["layers"]}
+    assert (layers[CONVOLUTION]["count"], layers[CONVOLUTION]["others"]) == (2, ["conv 3"])
+    assert layers["conv 2"]["count"] == 1
+    cycles = [
+        [page["answers"][number]["cycles"] for number in layers[name]["answers"]] for name in (CONVOLUTION, "conv 2")
+    ]
+    assert [a - b for a, b in zip(*cycles, strict=True)] == [0, 0, 1]
+
+
 # The file
 
 
@@ -160,7 +179,7 @@ def test_names_never_become_markup() -> None:
     result = copy.deepcopy(one_design(small_result()))
     hostile = "</script><script>alert(1)</script><!--"
     result["network"]["name"] = hostile
-    result["layers"][0]["layer"] = hostile
+    result["layers"][0]["operators"] = [hostile]
     text = render(result)
     assert hostile not in text
     assert text.count("<script") == text.count("</script>") == 2
@@ -261,7 +280,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    results = {"sweep": small_result(), "single": one_design(small_result()), "long": many_layers(small_result(), 600)}
+    results = {"sweep": small_result(), "single": one_design(small_result()), "long": many_layers(small_result(), 300)}
     for name, result in results.items():
         write_report(result, folder / f"{name}.html")
     return {name: folder / f"{name}.html" for name in results}
@@ -431,7 +450,7 @@ def test_paper_gets_all_rows_and_no_controls(browser: Any, reports: dict[str, Pa
     assert shown.page.locator("#layer-table tbody tr.row").count() == 200
     written = shown.page.pdf(prefer_css_page_size=True)
     assert written.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", written)) > 10
-    assert shown.page.locator("#layer-table tbody tr.row").count() > 600
+    assert shown.page.locator("#layer-table tbody tr.row").count() > 300
     shown.page.emulate_media(media="print")
     assert not shown.page.locator("header.bar").is_visible()
     assert not shown.page.locator("#filters").is_visible()
@@ -448,7 +467,7 @@ def test_hundreds_of_layers_stay_quick(browser: Any, reports: dict[str, Path]) -
     )
     assert spent < 2000  # milliseconds, on a slow machine that does other work
     shown.page.click("#more")
-    assert shown.page.locator("#layer-table tbody tr.row").count() > 600
+    assert shown.page.locator("#layer-table tbody tr.row").count() > 300
 
 
 @needs_browser
@@ -469,6 +488,21 @@ def test_values_that_are_missing_or_odd_are_shown_as_such(browser: Any, tmp_path
         "–",
     )
     assert shown.page.locator("img").count() == 0
+    assert shown.complaints == []
+
+
+@needs_browser
+def test_intermediates_kept_on_chip_are_listed(browser: Any, tmp_path: Path) -> None:
+    result = one_design(small_result())
+    held = {"names": ["conv", "relu"], "bytes": 2048, "from": CONVOLUTION, "to": "flatten"}
+    kept = {"level": "SMEM", "capacity_bytes": 262144, "most_bytes": 2048, "tensors": [held]}
+    result["totals"][0]["kept_on_chip"] = kept
+    write_report(result, tmp_path / "kept.html")
+    shown = Page(browser, tmp_path / "kept.html")
+    text = shown.page.locator("#kept").inner_text().replace("\u00a0", " ")
+    assert "SMEM holds 1 intermediate; at most 2.00 KiB of its 256 KiB at a time." in text
+    shown.page.locator("#kept summary").click()
+    assert shown.texts("#kept tbody td")[-1] == "flatten"
     assert shown.complaints == []
 
 

@@ -43,7 +43,7 @@ def evaluation_plot(evaluation: Evaluation) -> go.Figure:
     Raises:
         MissingExtraError: without plotly.
     """
-    figure = _panels(("Energy", "Cycles"))
+    figure = _panels(("Energy, by tensor", "Cycles that each allows"))
     networks = {network.name: network.energy_pj for network in evaluation.networks if network.energy_pj}
     names = [*(level.name for level in evaluation.levels), *networks, evaluation.compute.name]
     for place, tensor in enumerate(dict.fromkeys(t for level in evaluation.levels for t in level.tensors)):
@@ -74,7 +74,7 @@ def evaluation_plot(evaluation: Evaluation) -> go.Figure:
         "name": "cycles",
     }
     figure.add_bar(**bars, orientation="h", hovertemplate="%{y}: %{x:,.0f} cycles<extra></extra>", row=1, col=2)
-    figure.update_xaxes(title_text="J", row=1, col=1)
+    figure.update_xaxes(title_text="J", tickformat="~s", row=1, col=1)
     figure.update_xaxes(title_text="cycles (dark: the bottleneck)", row=1, col=2)
     figure.update_yaxes(autorange="reversed")
     title = f"{evaluation.workload} on {evaluation.architecture}: {evaluation.cycles:,.0f} cycles, {energy(evaluation.energy_pj)}"
@@ -127,7 +127,7 @@ def _designs(case: Any, field: str, scale: float, axis: str, title: str) -> go.F
         if any(values):
             _bar(figure, names, values, label, COLOURS[kind], 1, unit=axis.split(",", maxsplit=1)[0], scale=1.0)
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title_text=axis)
+    figure.update_xaxes(title_text=axis, tickformat="~s")
     return _styled(figure, title)
 
 
@@ -197,8 +197,8 @@ def _roofline(page: Any, case: Any, design: int, title: str) -> go.Figure:
         lanes, words = roof["lanes"] or math.inf, roof["bandwidth"] or math.inf
         heights = [min(lanes, words * x) for x in along]
         figure.add_scatter(x=along, y=heights, mode="lines", name="roofs", line={"color": "#333", "width": 2})
-    figure.update_xaxes(type="log", title_text=f"computations per word of {roof['level']}")
-    figure.update_yaxes(type="log", title_text="computations per cycle")
+    figure.update_xaxes(type="log", dtick=1, title_text=f"computations per word of {roof['level']}")
+    figure.update_yaxes(type="log", dtick=1, title_text="computations per cycle")
     return _styled(figure, f"{title}: roofline of {shown['name']}")
 
 
@@ -268,7 +268,7 @@ def _styled(figure: Any, title: str) -> Any:
         barmode="stack",
         template="plotly_white",
         font={"family": "system-ui, Helvetica Neue, Arial, sans-serif", "size": 13},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "traceorder": "normal"},
         margin={"l": 20, "r": 20, "t": 60, "b": 20},
         bargap=0.3,
     )

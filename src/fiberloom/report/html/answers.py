@@ -126,11 +126,18 @@ def read_answer(entry: Json, components: Sequence[Component], cycle_seconds: flo
         certificate=mapping(entry.get("certificate")),
         loop_nest="\n".join(map(text, items(entry.get("loop_nest")))),
         mapped_as=text(mapping(entry.get("mapped_as")).get("einsum")),
-        notes=tuple(map(text, (*items(entry.get("notes")), *items(entry.get("warnings"))))),
+        notes=tuple(map(text, (*items(entry.get("notes")), *items(entry.get("warnings")), *_held(entry)))),
         saved=_saved(mapping(entry.get("saved"))),
         intensity=busy / outer if outer > 0 and busy > 0 else None,
         rate=busy / cycles if cycles and busy > 0 else None,
     )
+
+
+def _held(entry: Json) -> list[str]:
+    """Which tensors stay on chip, as a sentence."""
+    held = mapping(entry.get("kept_on_chip"))
+    names = ", ".join(map(str, mapping(held.get("tensors"))))
+    return [f"{names} stays in {text(held.get('level'))} and takes no way to the outermost memory"] if names else []
 
 
 def _level(entry: Json) -> LevelUse:

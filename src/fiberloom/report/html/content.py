@@ -150,11 +150,29 @@ def _design(
         "levels": levels,
         "sparse": totals.sparse_totals(levels, totals.compute_totals(uses)),
         "saved": totals.saved_totals(uses, components),
+        "kept": _kept(source.mapping(stated.get("kept_on_chip"))),
         "certificates": totals.certificates(uses),
         "roof": totals.roof(uses, hardware),
         "notes": totals.notes_of(uses, [text(note) for note in source.items(hardware.get("notes"))]),
         "sources": [text(line) for line in source.items(hardware.get("sources"))],
     }
+
+
+def _kept(stated: Json) -> dict[str, Any] | None:
+    """Intermediates that stay on chip, where that was asked for."""
+    if not stated:
+        return None
+    tensors = [
+        {
+            "names": ", ".join(map(text, source.items(entry.get("names")))),
+            "bytes": source.number(entry.get("bytes")),
+            "from": text(entry.get("from")),
+            "to": text(entry.get("to")),
+        }
+        for entry in source.entries(stated.get("tensors"))
+    ]
+    room = {key: source.number(stated.get(key)) for key in ("capacity_bytes", "most_bytes")}
+    return {"level": text(stated.get("level")), **room, "tensors": tensors}
 
 
 def _first(*values: float | None) -> float | None:

@@ -6,7 +6,7 @@ Everything is optional here: a field that is missing, or not of its kind, is rea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -117,10 +117,7 @@ def _case(
     name: str, stated: Json, layers: tuple[Json, ...], operators: tuple[Json, ...], totals: tuple[Json, ...]
 ) -> Case:
     own = {text(entry.get("design")): entry for entry in totals if text(entry.get("case")) == name}
-    found: dict[tuple[str, str], list[Json]] = {}
-    for entry in (*layers, *operators):
-        if text(entry.get("case")) == name and text(entry.get("kind")) != UNKNOWN:
-            found.setdefault((text(entry.get("kind")), _name(entry)), []).append(entry)
+    mine = [e for e in (*layers, *operators) if text(e.get("case")) == name and text(e.get("kind")) != UNKNOWN]
     left_out = next((mapping(entry.get("left_out")) for entry in own.values()), {})
     settings = {key: value for key, value in stated.items() if key not in ("name", "macs", "operators")}
     return Case(
@@ -128,30 +125,47 @@ def _case(
         settings=settings,
         macs=number(stated.get("macs")),
         totals=own,
-        layers=tuple(_layer(group) for group in found.values()),
+        layers=tuple(_aligned(mine)),
         unknown=entries(left_out.get("unknown")),
     )
 
 
-def _name(entry: Json) -> str:
-    return text(entry.get("layer")) or next((text(name) for name in items(entry.get("operators"))), "")
+def _aligned(found: Sequence[Json]) -> Iterator[Layer]:
+    """One layer per set of operators that every design treats alike.
+
+    What is held on chip can split equal operators into several entries on one design and not on another.
+    """
+    names = [tuple(map(text, items(entry.get("operators")))) or (text(entry.get("layer")),) for entry in found]
+    treated: dict[str, list[int]] = {}
+    for place, operators in enumerate(names):
+        for operator in operators:
+            treated.setdefault(operator, []).append(place)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for operator, listed in treated.items():
+        groups.setdefault(tuple(listed), []).append(operator)
+    counts = {frozenset(operators): finite(entry.get("count")) for operators, entry in zip(names, found, strict=True)}
+    for places, group in groups.items():
+        own = counts.get(frozenset(group))
+        if own is None:
+            own = (finite(found[places[0]].get("count")) or 1) * len(group) / len(names[places[0]])
+        yield _layer([found[place] for place in places], tuple(group), round(own))
 
 
-def _layer(group: list[Json]) -> Layer:
+def _layer(group: Sequence[Json], operators: tuple[str, ...], count: int) -> Layer:
     """The entries of all designs for one layer."""
     entry = group[0]
     answers = {text(e.get("design")): e for e in group if text(e.get("status")) in (MAPPED, "")}
     failures = {text(e.get("design")): _failure(e) for e in group if text(e.get("status")) not in (MAPPED, "")}
     kind = text(entry.get("kind")) or EINSUM
     return Layer(
-        name=_name(entry) or "unnamed",
-        operators=tuple(map(text, items(entry.get("operators")))),
+        name=operators[0] or "unnamed",
+        operators=operators,
         op=text(entry.get("op")) or kind,
         kind=kind,
         einsum=text(entry.get("einsum")),
         shape=mapping(entry.get("shape")),
         tensors=mapping(entry.get("tensors")),
-        count=int(finite(entry.get("count")) or 1),
+        count=count,
         macs=number(entry.get("macs")),
         operations=number(entry.get("operations")),
         note=text(entry.get("note")),

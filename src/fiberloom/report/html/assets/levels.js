@@ -22,6 +22,16 @@ function levelTable() {
     h("thead", {}, h("tr", {}, heads.map(([text, number]) => h("th", { scope: "col", class: number ? "num" : null }, text)))), h("tbody", {}, rows))));
 }
 
+// Intermediates that stay on chip from the operator that makes them to the last that reads them.
+function keptView() {
+  const { kept, name } = C.designs[state.design];
+  if (!kept) return fill("kept");
+  const title = h("h3", {}, "Intermediates kept on chip");
+  if (!kept.tensors.length) return fill("kept", title, h("p", {}, kept.level ? `None fits in ${kept.level} of ${name} beside what the layers need.` : `${name} has no memory that could keep them.`));
+  fill("kept", title, h("p", {}, `${kept.level} holds ${plural(kept.tensors.length, "intermediate")}; at most ${bytes(kept.most_bytes)} of its ${bytes(kept.capacity_bytes)} at a time.`),
+    h("details", {}, h("summary", {}, "Which, and from when to when"), simpleTable([["Tensor"], ["Size", 1], ["Made by"], ["Last read by"]], kept.tensors.map((t) => [t.names, bytes(t.bytes), t.from, t.to]), "Intermediates kept on chip")));
+}
+
 const PARTS = [["d-actual", "done"], ["d-gated", "gated: takes a cycle, little energy"], ["d-skipped", "skipped: takes none"], ["d-eliminated", "never sent: compressed away, or dropped at a level further out"]];
 
 function savingsView() {

@@ -23,6 +23,7 @@ function draw() {
   filterForm();
   layerTable();
   levelTable();
+  keptView();
   savingsView();
   provenance();
   coverage();
