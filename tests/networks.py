@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -52,3 +53,13 @@ def small_result() -> dict[str, Any]:
         Case(name, small_network(weights), {"weights": name}) for name, weights in (("dense", None), ("2:4", "2:4"))
     ]
     return run_network(cases, DESIGNS, mapper="random", evaluations=2048, seed=1, jobs=1, cache=False).to_dict()
+
+
+def one_design(result: dict[str, Any], design: str = "stc", case: str = "2:4") -> dict[str, Any]:
+    """The same result with one design and one case."""
+    made = copy.deepcopy(result)
+    for name in ("layers", "operators", "totals"):
+        made[name] = [e for e in made[name] if (e["case"], e["design"]) == (case, design)]
+    made["designs"] = [e for e in made["designs"] if e["name"] == design]
+    made["cases"] = [e for e in made["cases"] if e["name"] == case]
+    return made
