@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fiberloom.mapping.nest import LevelMapping, Mapping
     from fiberloom.model.evaluate import BatchEvaluator, evaluate
     from fiberloom.model.evaluation import Evaluation
+    from fiberloom.network_evaluation import NetworkResult, run_network
     from fiberloom.workload.einsum import Einsum, Tensor
 
 __version__ = "0.1.0"
@@ -40,6 +41,8 @@ _HOMES = {
     "Evaluation": "fiberloom.model.evaluation",
     "Einsum": "fiberloom.workload.einsum",
     "Tensor": "fiberloom.workload.einsum",
+    "NetworkResult": "fiberloom.network_evaluation",
+    "run_network": "fiberloom.network_evaluation",
 }
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "LevelMapping",
     "Mapping",
     "MappingError",
+    "NetworkResult",
     "SpecError",
     "Specification",
     "StorageLevel",
@@ -61,6 +65,7 @@ __all__ = [
     "evaluate",
     "parse",
     "read",
+    "run_network",
 ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fiberloom.architecture.features import without_features
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.sparse import SafKind
-from fiberloom.errors import FiberloomError, MappingError
+from fiberloom.errors import FiberloomError, MappingError, UnsupportedError
 from fiberloom.mapping.constraints import Constraints
 from fiberloom.network_evaluation.account import account, number
 from fiberloom.network_evaluation.fingerprint import content_hash, file_hash
@@ -27,6 +27,12 @@ EXACT: Final = "exact"
 
 SAMPLING_SECONDS: Final = 10.0
 """Budget of a sampling mapper that is given none, per layer."""
+
+EMPTY_SECONDS: Final = 2.0
+"""Of it, where the exact mapper went to its end and found nothing: most likely there is nothing."""
+
+STAND_BY: Final = "genetic"
+"""The sampling mapper that goes on where the exact one finds nothing in its time, or does not take the problem."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ def solve(job: MappingJob) -> dict[str, Any]:
 
 
 def _solved(job: MappingJob) -> dict[str, Any]:
+    from fiberloom.mapper.emptiness import why_nothing_is_valid
     from fiberloom.mapper.objective import parse_objective
     from fiberloom.mapper.search import SearchProblem
     from fiberloom.mapping.space import MapSpace
@@ -155,13 +162,16 @@ def _solved(job: MappingJob) -> dict[str, Any]:
     failure: FiberloomError | None = None
     try:
         mapping, certificate, facts = (_exact if job.mapper == EXACT else _sampled)(job, target)
-    except MappingError as error:
-        failure, mapping, certificate, facts = error, None, None, {"stopped": "nothing found"}
+    except (MappingError, UnsupportedError) as error:
+        if job.mapper != EXACT:
+            raise
+        failure = error
+        seconds = min(job.seconds or SAMPLING_SECONDS, SAMPLING_SECONDS if error.hint is not None else EMPTY_SECONDS)
+        mapping, certificate, facts = _sampled(replace(job, mapper=STAND_BY, seconds=seconds), target)
+        facts["instead_of_exact"] = error.problem
     if certificate is None or certificate.status != "optimal":
         mapping, certificate, facts = _or_dataflow(job, target, mapping, certificate, facts)
     if mapping is None or certificate is None:
-        from fiberloom.mapper.emptiness import why_nothing_is_valid
-
         raise failure if failure is not None and failure.hint is not None else why_nothing_is_valid(target)
     evaluation = evaluate_problem(problem, mapping)
     return {

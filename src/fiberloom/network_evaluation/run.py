@@ -8,19 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fiberloom import __version__
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError, SpecError, nearest
+from fiberloom.network_evaluation.assembly import Placed, assemble
 from fiberloom.network_evaluation.cache import ResultCache, default_folder
-from fiberloom.network_evaluation.cases import Case, Layer, Widths, fitted, layers_of
-from fiberloom.network_evaluation.chip_residency import Residency, holding_level, plan, summary, with_held
-from fiberloom.network_evaluation.designs import Bound, Design, describe_design, read_designs
+from fiberloom.network_evaluation.cases import Case, Widths, fitted, layers_of
+from fiberloom.network_evaluation.designs import Bound, Design, read_designs
 from fiberloom.network_evaluation.mapping_search import EXACT, MappingJob, seen_by
-from fiberloom.network_evaluation.other_operators import Prices, cost, prices
-from fiberloom.network_evaluation.result import RESULT_VERSION, NetworkResult, layer_entry, operator_entries
-from fiberloom.network_evaluation.totals import comparison, total
+from fiberloom.network_evaluation.result import NetworkResult
 from fiberloom.network_evaluation.workers import run_jobs
-from fiberloom.workload.network import Network, Operator
+from fiberloom.workload.network import Network
 
 SECONDS: Final = 30.0
 """Most time for the exact mapper per layer, unless said otherwise."""
@@ -42,19 +39,6 @@ class Progress:
     running: tuple[str, ...]
 
 
-@dataclass
-class _Placed:
-    """A layer of a case on a design."""
-
-    case: Case
-    design: Design
-    layer: Layer
-    bound: Bound | None
-    key: str | None
-    answer: dict[str, Any] | None = None
-    cached: bool = False
-
-
 @dataclass(frozen=True)
 class _Search:
     """How mappings are searched."""
@@ -65,6 +49,20 @@ class _Search:
     evaluations: int | None
     seed: int
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """For the result."""
+        sampling = self.mapper != EXACT
+        return {
+            "objective": self.objective,
+            "mapper": {
+                "name": self.mapper,
+                "seconds_per_layer": self.seconds,
+                "evaluations": self.evaluations,
+                "seed": self.seed if sampling else None,
+                "hyper_parameters": dict(self.hyper_parameters),
+            },
+        }
 
     def job(self, bound: Bound, design: Design) -> MappingJob:
         return MappingJob(
@@ -128,7 +126,7 @@ def run_network(
     store = ResultCache(_folder(cache))
     placed = _place(cases, designs, chosen_widths, search)
     _answer(placed, search, store, jobs or os.cpu_count() or 1, progress or (lambda news: None))
-    return _result(cases, designs, placed, search, chosen_widths, store, keep_on_chip=keep_on_chip)
+    return assemble(cases, designs, placed, search.facts(), chosen_widths, store, keep_on_chip=keep_on_chip)
 
 
 def _cases(network: Network | str | Sequence[Case]) -> tuple[Case, ...]:
@@ -182,7 +180,7 @@ def _folder(cache: bool | str | Path) -> Path | None:
     return default_folder() if cache is True else Path(cache)
 
 
-def _place(cases: Sequence[Case], designs: Sequence[Design], widths: Widths, search: _Search) -> list[_Placed]:
+def _place(cases: Sequence[Case], designs: Sequence[Design], widths: Widths, search: _Search) -> list[Placed]:
     """Every layer of every case on every design, with the key of its search; what a design can't take has its answer already."""
     placed = []
     for case in cases:
@@ -192,22 +190,22 @@ def _place(cases: Sequence[Case], designs: Sequence[Design], widths: Widths, sea
                 try:
                     bound = design.bound(einsum)
                     key = search.job(bound, design).key()
-                    placed.append(_Placed(case, design, layer, bound, key))
+                    placed.append(Placed(case, design, layer, bound, key))
                 except FiberloomError as error:
                     refused = {"status": "not mappable", "reason": error.problem, "hint": error.hint, "seconds": 0.0}
-                    placed.append(_Placed(case, design, layer, None, None, refused))
+                    placed.append(Placed(case, design, layer, None, None, refused))
     return placed
 
 
 def _answer(
-    placed: Sequence[_Placed],
+    placed: Sequence[Placed],
     search: _Search,
     store: ResultCache,
     workers: int,
     progress: Callable[[Progress], None],
 ) -> None:
     """Give every placed layer its answer: from the store, or of a search."""
-    by_key: dict[str, list[_Placed]] = {}
+    by_key: dict[str, list[Placed]] = {}
     for place in placed:
         if place.key is not None:
             by_key.setdefault(place.key, []).append(place)
@@ -256,143 +254,3 @@ def _difficulty(job: MappingJob) -> float:
         shapes *= sum(1 for d in range(1, min(bound, 4096) + 1) if bound % d == 0)
     features = sum(len(level.formats) + len(level.optimizations) for level in job.architecture.levels)
     return shapes * len(job.architecture.levels) * (1 + features)
-
-
-def _result(
-    cases: Sequence[Case],
-    designs: Sequence[Design],
-    placed: Sequence[_Placed],
-    search: _Search,
-    widths: Widths,
-    store: ResultCache,
-    *,
-    keep_on_chip: bool,
-) -> NetworkResult:
-    described = {design.name: describe_design(design) for design in designs}
-    layers, operators, totals = [], [], []
-    for design in designs:
-        price = prices(design.architecture)
-        for case in cases:
-            mine = [p for p in placed if p.case is case and p.design is design]
-            residency = _residency(case.network, design, mine, widths) if keep_on_chip else Residency(None)
-            here = [entry for p in mine for entry in _entries(p, residency, price)]
-            costs = {
-                o.name: cost(o, case.network, widths, price, residency.of(i))
-                for i, o in enumerate(case.network.operators)
-                if o.einsum is None
-            }
-            others = operator_entries(case.name, design.name, case.network, costs)
-            whole = total(described[design.name], here, others, case.network)
-            if keep_on_chip:
-                whole["kept_on_chip"] = summary(residency, design.architecture, case.network)
-            totals.append({"case": case.name, "design": design.name, **whole})
-            layers += here
-            operators += others
-    order = {case.name: i for i, case in enumerate(cases)}
-    for entries in (totals, layers, operators):
-        entries.sort(key=lambda entry: order[entry["case"]])
-    for name, facts in described.items():
-        mapped = next((e for e in layers if e["design"] == name and e["status"] == "mapped"), None)
-        facts["area_um2"] = None if mapped is None else mapped["area_um2"]
-        facts["area_by_component_um2"] = {} if mapped is None else mapped["area_by_component_um2"]
-        facts["provenance"] = {} if mapped is None else mapped["provenance"]
-    first = cases[0].network
-    return NetworkResult(
-        {
-            "version": RESULT_VERSION,
-            "fiberloom": __version__,
-            "network": {
-                "name": first.name,
-                "source": first.source,
-                "parameters": first.parameters,
-                "notes": list(first.notes),
-            },
-            "objective": search.objective,
-            "mapper": {
-                "name": search.mapper,
-                "seconds_per_layer": search.seconds,
-                "evaluations": search.evaluations,
-                "seed": None if search.mapper == EXACT else search.seed,
-            },
-            "widths": widths.value,
-            "cases": [
-                {"name": c.name, **c.settings, "macs": c.network.macs, "operators": len(c.network.operators)}
-                for c in cases
-            ],
-            "designs": list(described.values()),
-            "totals": totals,
-            "comparison": comparison(layers, totals),
-            "layers": layers,
-            "operators": operators,
-            "provenance": {name: facts["provenance"] for name, facts in described.items()},
-            "notes": _notes(cases, placed, widths, store),
-        }
-    )
-
-
-def _residency(network: Network, design: Design, placed: Sequence[_Placed], widths: Widths) -> Residency:
-    """What of a network stays on a design's chip."""
-    level = holding_level(design.architecture)
-    if level is None:
-        return Residency(None)
-    mapped: dict[str, Mapping[str, Any]] = {}
-    keeps: dict[str, frozenset[str] | None] = {}
-    for p in placed:
-        if p.bound is None or p.answer is None or p.answer["status"] != "mapped":
-            continue
-        allowed = p.bound.architecture.level(level.name).keep
-        for operator in p.layer.operators:
-            mapped[operator.name] = p.answer
-            keeps[operator.name] = None if allowed is None else frozenset(allowed)
-    return plan(network, design.architecture, mapped, keeps, widths)
-
-
-def _entries(p: _Placed, residency: Residency, price: Prices) -> list[dict[str, Any]]:
-    """The layer's entry; several where some of its operators find tensors on chip and others do not."""
-    assert p.answer is not None
-    network, design = p.case.network, p.design
-    groups: dict[tuple[str, ...], list[Operator]] = {}
-    if residency.held:
-        index = {o.name: i for i, o in enumerate(network.operators)}
-        for operator in p.layer.operators:
-            held = residency.of(index[operator.name])
-            groups.setdefault(tuple(t for t, name in operator.operands.items() if name in held), []).append(operator)
-    else:
-        groups[()] = list(p.layer.operators)
-    entries = []
-    for tensors, operators in groups.items():
-        answer = p.answer
-        if tensors and p.bound is not None and answer["status"] == "mapped":
-            level = holding_level(design.architecture)
-            assert level is not None
-            per_word = {"read": price.held_read_pj * level.word_bits, "write": price.held_write_pj * level.word_bits}
-            answer = with_held(answer, p.bound.architecture, tensors, per_word)
-        layer = Layer(p.layer.einsum, tuple(operators))
-        entries.append(layer_entry(p.case.name, design.name, network, layer, p.bound, answer, p.cached))
-    return entries
-
-
-def _notes(cases: Sequence[Case], placed: Sequence[_Placed], widths: Widths, store: ResultCache) -> list[str]:
-    notes = [note for case in cases for note in case.network.notes]
-    narrowed = sorted(
-        {
-            f"{tensor.number_format} as {bits}-bit words on {p.design.name}"
-            for p in placed
-            for bits in (p.design.architecture.compute.word_bits,)
-            for o in p.layer.operators[:1]
-            for name in o.operands.values()
-            for tensor in (p.case.network.tensors[name],)
-            if widths is not Widths.NETWORK and tensor.bits > bits
-        }
-    )
-    if narrowed:
-        notes.append("values are no wider than the words of the designs: " + "; ".join(narrowed))
-    if any(o.einsum is None for case in cases for o in case.network.operators):
-        notes.append(
-            "operators that are no Einsums read and write the outermost memory and compute one operation per lane and cycle; "
-            "nothing is fused"
-        )
-    notes += store.warnings
-    if store.damaged:
-        notes.append(f"{store.damaged} damaged entries of the cache were computed again")
-    return list(dict.fromkeys(notes))

@@ -45,6 +45,10 @@ def network_report(result: NetworkResult, *, all_layers: bool = False) -> Iterat
             mine = [e for e in content["layers"] if (e["case"], e["design"]) == (case["name"], design["name"])]
             yield heading(_label(case["name"], design["name"]), "layers that are one computation together")
             yield layer_table(mine, all_layers=all_layers)
+    held = [t for t in content["totals"] if "kept_on_chip" in t]
+    if held:
+        yield heading("Kept on chip", "intermediates that never cross the outermost memory")
+        yield held_table(held)
     others = [t for t in content["totals"] if t["other_operators"]["computed"]]
     if others:
         yield heading("Other operators", "read and write the outermost memory, one operation per lane and cycle")
@@ -202,6 +206,30 @@ def other_table(totals: Sequence[Mapping[str, Any]]) -> Table:
                 Text(share(part["energy_pj"], t["energy_pj"]), style="dim"),
             )
             label = ""
+    return table
+
+
+def held_table(totals: Sequence[Mapping[str, Any]]) -> Table:
+    """Which level holds how many tensors, and how full that makes it at most."""
+    table = plain_table()
+    table.add_column(" design", no_wrap=True)
+    table.add_column("level", no_wrap=True)
+    for column in ("held", "at once", "of it", "traffic saved", "energy"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for t in totals:
+        kept = t["kept_on_chip"]
+        if kept["level"] is None:
+            table.add_row(" " + _label(t["case"], t["design"]), Text("no level of bounded capacity", style="dim"))
+            continue
+        table.add_row(
+            " " + _label(t["case"], t["design"]),
+            kept["level"],
+            count(len(kept["tensors"])),
+            engineering(kept["most_bytes"], "B"),
+            share(kept["most_bytes"], kept["capacity_bytes"]),
+            engineering(kept["saved_bytes"], "B"),
+            energy(kept["saved_pj"]),
+        )
     return table
 
 
