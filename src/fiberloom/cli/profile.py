@@ -69,9 +69,9 @@ def profile(
 
     refuse_unwritable(output)
     refuse_unwritable(heat_map)
-    if densities != "fitted" and output is None:
+    if densities in ("actual", "auto") and output is None:
         raise SpecError("weights themselves are kept beside the profile", hint="say where with -o profile.yaml")
-    with _told(json) as tell:
+    with _Told(json) as tell:
         found, _ = make_profile(
             model,
             dims=_dims(dim or []),
@@ -107,7 +107,7 @@ def _dims(given: list[str]) -> dict[str, int]:
     return dims
 
 
-class _told:
+class _Told:
     """A line on stderr that says what is being done, where stderr is a terminal."""
 
     def __init__(self, quiet: bool) -> None:

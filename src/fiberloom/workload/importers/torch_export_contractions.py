@@ -74,10 +74,12 @@ def _matmul(call: Call, a: Value, b: Value, *, besides: tuple[Value, ...] = ()) 
     names = _LETTERS[:lead]
     sizes: dict[str, int] = {}
     labels = []
-    for shape, own in ((left, "yx"), (right, "xz")):
+    for shape, own, spread in ((left, "yx", a.spread), (right, "xz", b.spread)):
         axes = names[lead - (len(shape) - 2) :] + own
-        # A broadcast axis belongs to the other factor alone.
-        kept = "".join(n for n, s in zip(axes, shape, strict=True) if s > 1 or n in "xyz")
+        # An axis along which one factor is repeated belongs to the other alone.
+        kept = "".join(
+            n for i, (n, s) in enumerate(zip(axes, shape, strict=True)) if n in "xyz" or (s > 1 and i >= spread)
+        )
         sizes |= {n: s for n, s in zip(axes, shape, strict=True) if n in kept}
         labels.append(kept)
     return contraction(call, (a, labels[0]), (b, labels[1]), names + "yz", sizes, besides=besides)

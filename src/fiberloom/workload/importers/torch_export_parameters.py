@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fiberloom.errors import SpecError, nearest
+from fiberloom.workload.density.patterns import find_pattern
 from fiberloom.workload.importers.torch_export_values import number_format
 from fiberloom.workload.network import NetworkTensor, Role
-from fiberloom.workload.profile.patterns import find_pattern
 
 _NAMED = 6
 """Tensors that a message names before it says how many more there are."""

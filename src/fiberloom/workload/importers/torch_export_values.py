@@ -51,12 +51,14 @@ class Value:
         shape: as seen here.
         parameter: whether it is a parameter (or another constant) or a view of one.
         axes: for a parameter with its axes in another order: which axis of the parameter each axis here is; None in its own order.
+        spread: leading axes along which a parameter is repeated; `axes` leaves them out.
     """
 
     name: str
     shape: tuple[int, ...]
     parameter: bool = False
     axes: tuple[int, ...] | None = None
+    spread: int = 0
 
     @property
     def elements(self) -> int:

@@ -37,7 +37,7 @@ def same_tensor(base: str, x: Value, made: Value, arguments: dict[str, Any], *, 
     if base in _CONVERSIONS or base in _DEQUANTISATION:
         return x
     ranks = len(x.shape)
-    if base in ("t", "numpy_T", "mT", "transpose", "permute", "swapaxes", "swapdims"):
+    if not x.spread and base in ("t", "numpy_T", "mT", "transpose", "permute", "swapaxes", "swapdims"):
         order = list(range(ranks))
         if base == "permute":
             order = [d % ranks for d in arguments["dims"]]
@@ -47,6 +47,10 @@ def same_tensor(base: str, x: Value, made: Value, arguments: dict[str, Any], *, 
             first, second = (arguments.get(n, d) for n, d in (("dim0", -2), ("dim1", -1)))
             order[first % ranks], order[second % ranks] = order[second % ranks], order[first % ranks]
         return x.permuted(tuple(order))
+    if base == "expand" and not x.spread and made.shape[len(made.shape) - ranks :] == x.shape:
+        return replace(x, shape=made.shape, spread=len(made.shape) - ranks)
+    if x.spread:
+        return x if x.shape == made.shape and base in _RESHAPES else None
     if base in _RESHAPES and (x.axes is None or x.axes == tuple(range(ranks))):
         return replace(x, shape=made.shape, axes=None)
     return None

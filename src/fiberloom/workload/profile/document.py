@@ -10,7 +10,7 @@ from typing import Any
 
 from fiberloom.errors import FiberloomError, Location, SpecError, nearest
 from fiberloom.workload.density import build_density
-from fiberloom.workload.network import Network, NetworkTensor
+from fiberloom.workload.network import Network, NetworkTensor, Role
 
 DensitySpec = float | str | dict[str, Any] | None
 """What `fiberloom.workload.density.build_density` takes; None is dense."""
@@ -117,11 +117,11 @@ class SparsityProfile:
         for key, name in self._matches(network):
             entry, tensor = self.tensors[key], network.tensors[name]
             where = self.places.get(key)
-            if entry.shape is not None and entry.shape != tensor.shape:
+            if entry.shape is not None and not _serves(entry, tensor):
                 raise SpecError(
                     f"tensor '{name}' has shape {list(entry.shape)} in the profile and {list(tensor.shape)} in {network.name}",
                     where=where,
-                    hint="make the profile from the same model, with the same batch and sequence length",
+                    hint="make the profile from the same model, with the same image size or sequence length",
                 )
             density = self._absolute(entry.density)
             for shape in uses.get(name, [tensor.shape]):
@@ -174,6 +174,14 @@ def einsum_shapes(network: Network) -> dict[str, list[tuple[int, ...]]]:
         for operand, name in operator.operands.items():
             shapes.setdefault(name, {})[operator.einsum.tensor_shape(operand)] = None
     return {name: list(found) for name, found in shapes.items()}
+
+
+def _serves(entry: TensorProfile, tensor: NetworkTensor) -> bool:
+    """Whether an entry was measured on such a tensor; the share of an activation's non-zeros holds for any batch."""
+    assert entry.shape is not None
+    if tensor.role in (Role.PARAMETER, Role.CONSTANT) or len(entry.shape) < 2:
+        return entry.shape == tensor.shape
+    return len(entry.shape) == len(tensor.shape) and entry.shape[1:] == tensor.shape[1:]
 
 
 def _is_pattern(key: str) -> bool:

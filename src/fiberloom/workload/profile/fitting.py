@@ -22,8 +22,8 @@ from fiberloom.workload.density import (
     Occupancy,
     UniformDensity,
 )
+from fiberloom.workload.density.patterns import find_pattern
 from fiberloom.workload.profile.document import DensitySpec, TileCheck
-from fiberloom.workload.profile.patterns import find_pattern
 
 _EXTENTS: Final = (4, 16)
 """Extents of tiles, one axis alone and all together, beside whole axes: groups of N:M and small buffers' tiles."""

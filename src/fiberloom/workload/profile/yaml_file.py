@@ -16,7 +16,7 @@ from fiberloom.workload.profile.document import DensitySpec, SparsityProfile, Te
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 64 << 20
-_TOP: Final = ("sparsity_profile", "network", "notes", "tensors")
+_TOP: Final = ("sparsity_profile", "network", "notes", "entries", "tensors")
 _ENTRY: Final = (
     "density", "role", "shape", "nonzero", "spread", "samples", "model", "misfit", "tiles", "channels", "empty_channels", "note",
 )  # fmt: skip
@@ -46,6 +46,12 @@ def read_profile(path: Path) -> SparsityProfile:
     for name, node in _mapping(top["tensors"], file, "tensors: a mapping from names to densities").items():
         where = Location(file, node.start_mark.line + 1, f"tensors.{name}")
         tensors[name], places[name] = _entry(node, where), where
+    entries = _plain(top["entries"], file) if "entries" in top else len(tensors)
+    if entries != len(tensors):
+        hint = "the file is cut off, or 'entries:' was left behind when it was edited: delete that line"
+        raise SpecError(
+            f"it says that it has {entries} tensors; it has {len(tensors)}", where=Location(file), hint=hint
+        )
     notes = _plain(top["notes"], file) if "notes" in top else []
     network = _plain(top["network"], file) if "network" in top else ""
     if not isinstance(notes, list):
@@ -63,6 +69,7 @@ def write_profile(profile: SparsityProfile, path: Path) -> None:
         "sparsity_profile": _VERSION,
         "network": profile.network,
         "notes": list(profile.notes),
+        "entries": len(profile.tensors),
         "tensors": {name: _as_dict(entry) for name, entry in profile.tensors.items()},
     }
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
@@ -141,7 +148,7 @@ def _root(path: Path) -> yaml.Node:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         hint = 'quote patterns that begin with *: "*.weight"' if "alias" in str(error) else None
         raise SpecError(
-            f"not YAML: {error.problem or error.context}", where=Location(str(path), line), hint=hint
+            f"not YAML, or cut off: {error.problem or error.context}", where=Location(str(path), line), hint=hint
         ) from None
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"not YAML: {str(error).splitlines()[0]}", where=where) from None
