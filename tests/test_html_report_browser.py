@@ -252,7 +252,7 @@ def test_nothing_sticks_out_sideways(browser: Any, reports: dict[str, Path], wid
 
 
 @needs_browser
-def test_paper_gets_all_rows_and_no_controls(browser: Any, reports: dict[str, Path], tmp_path: Path) -> None:
+def test_paper_gets_all_rows_and_no_controls(browser: Any, reports: dict[str, Path]) -> None:
     shown = Page(browser, reports["long"])
     assert shown.page.locator("#layer-table tbody tr.row").count() == 200
     written = shown.page.pdf(prefer_css_page_size=True)
@@ -262,6 +262,22 @@ def test_paper_gets_all_rows_and_no_controls(browser: Any, reports: dict[str, Pa
     assert not shown.page.locator("header.bar").is_visible()
     assert not shown.page.locator("#filters").is_visible()
     assert not shown.wide()
+    assert shown.complaints == []
+
+
+@needs_browser
+def test_open_layers_follow_the_table_on_paper(browser: Any, reports: dict[str, Path]) -> None:
+    shown = Page(browser, reports["sweep"])
+    shown.page.locator("#layer-1 button").click()
+    shown.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.page.locator("tr.detail").count() == 0
+    assert "for " in (shown.page.locator("#opened pre").text_content() or "")
+    assert (
+        shown.page.locator("#layer-table thead button").count() == 0
+    )  # with them, heads are not repeated on every page
+    shown.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert shown.page.locator("tr.detail").count() == 1
+    assert shown.page.locator("#opened").text_content() == ""
     assert shown.complaints == []
 
 

@@ -3,11 +3,21 @@ const T = { name: 0, tile: 1, occupied: 2, moved: 3, gated: 4, skipped: 5, dense
 
 // What a layer's row opens: the computation, all designs on it, the loop nest, its memories.
 function detailRow(item, width) {
-  const { layer, answer, i } = item, design = C.designs[state.design];
+  return h("tr", { class: "detail", id: "detail-" + (item.i + 1) }, h("td", { colspan: String(width) }, detailOf(item)));
+}
+
+function detailOf(item) {
+  const { layer, answer } = item, design = C.designs[state.design];
   const left = [h("h3", {}, "Computation"), computation(layer), C.designs.length > 1 && [h("h3", {}, "On every design"), designsOnLayer(layer)], answer && answer.levels.length > 0 && [h("h3", {}, "Memories of " + design.name), levelsOfLayer(answer, design)]];
   const right = [h("h3", {}, "Mapping", h("span", { class: "on" }, " on " + design.name)), mappingOf(layer, answer)];
-  return h("tr", { class: "detail", id: "detail-" + (i + 1) }, h("td", { colspan: String(width) },
-    h("div", { class: "columns" }, h("div", {}, left), h("div", {}, right)), answer && answer.levels.length > 0 && [h("h3", {}, "Tensors in each memory"), tensorsOfLayer(answer, design)]));
+  return h("div", { class: "inner" },
+    h("div", { class: "columns" }, h("div", {}, left), h("div", {}, right)), answer && answer.levels.length > 0 && [h("h3", {}, "Tensors in each memory"), tensorsOfLayer(answer, design)]);
+}
+
+// On paper the open layers follow the table, which then runs on without gaps.
+function openedOnPaper() {
+  const items = itemsOfTable().filter((item) => state.open.has(item.i));
+  fill("opened", items.map((item) => [h("h3", {}, `${item.i + 1}. ${item.layer.name}`), h("div", { class: "detail" }, detailOf(item))]));
 }
 
 const simpleTable = (heads, rows, label) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},

@@ -3,7 +3,7 @@ const DATA = JSON.parse(at("content").textContent);
 const ROWS = 200; // of the table of layers at first
 const EMPTY = { name: "", settings: [], headline: DATA.headline, remarks: [], best: 0, geomean: [], designs: [], layers: [], omitted: [], kinds: [], failures: [] };
 let C = { ...DATA, ...(DATA.cases[0] || EMPTY) }; // the case that is shown, with what all cases share
-const state = { case: 0, metric: "edp", design: C.best, baseline: 0, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set(), rows: ROWS };
+const state = { case: 0, metric: "edp", design: C.best, baseline: 0, sort: { key: "order", direction: 1 }, filter: { text: "", op: "", bound: "" }, open: new Set(), rows: ROWS, paper: false };
 
 const answerOf = (layer, design) => (layer.answers[design] === null ? null : C.answers[layer.answers[design]]);
 
@@ -61,6 +61,16 @@ function drawCase() {
   draw();
 }
 
+// Paper gets all rows, and what is open after them.
+function onPaper(paper) {
+  state.paper = paper;
+  if (paper) openedOnPaper();
+  else fill("opened");
+  if (paper) state.rows = Infinity;
+  layerTable();
+  drawCharts();
+}
+
 function theme(name) {
   document.documentElement.dataset.theme = name;
   try { localStorage.setItem("fiberloom-theme", name); } catch { /* files may not store anything */ }
@@ -80,8 +90,8 @@ function start() {
   if (wanted && C.layers[wanted[1] - 1]) openLayer(wanted[1] - 1);
   let waiting = 0, width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(waiting); waiting = setTimeout(drawCharts, 120); } });
-  addEventListener("beforeprint", () => { if (C.layers.length > state.rows) showRows(Infinity); drawCharts(); });
-  addEventListener("afterprint", drawCharts);
+  addEventListener("beforeprint", () => onPaper(true));
+  addEventListener("afterprint", () => onPaper(false));
   const links = new Map([...document.querySelectorAll(".bar nav a")].map((a) => [a.hash.slice(1), a]));
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) for (const [id, a] of links) id === entry.target.id ? a.setAttribute("aria-current", "true") : a.removeAttribute("aria-current");

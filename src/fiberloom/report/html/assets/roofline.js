@@ -14,9 +14,10 @@ function rooflineChart() {
   const place = (k) => [x(items[k].answer.intensity), y(items[k].answer.rate)];
   const order = items.map((_, k) => k).sort((a, b) => radius(items[b]) - radius(items[a]));
   const points = order.map((k) => pointMark(place(k), radius(items[k]), design.components[items[k].answer.bound]));
+  const sharing = (k) => { const [cx, cy] = place(k); return items.filter((_, other) => other !== k && Math.hypot(place(other)[0] - cx, place(other)[1] - cy) < 1).length; };
   const ring = s("circle", { class: "ring", r: 8, visibility: "hidden" });
   const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Roofline of ${design.name} with ${items.length} layers. Arrow keys step through the layers, Enter opens one.` },
-    axes(x, y, frame, roof), roofLines(roof, ridge, x, y, frame), points, labelsOf(items, order, place, radius, frame, roofHits(roof, x, y)), ring);
+    axes(x, y, frame, roof), roofLines(roof, ridge, x, y, frame), points, labelsOf(items, order, place, radius, frame, roofHits(roof, x, y), roof.lanes > 0 ? [[frame.right - 90, y(roof.lanes) - 22, frame.right, y(roof.lanes)]] : []), ring);
   explore(svg, {
     length: items.length, place,
     nearest: (px, py) => {
@@ -30,7 +31,7 @@ function rooflineChart() {
     },
     describe: (k) => {
       const { layer, answer, i } = items[k];
-      return [`${i + 1}. ${layer.name}`, [["computations per cycle", significant(answer.rate)], ["per word of " + roof.level, significant(answer.intensity)], ["cycles", count(answer.cycles * layer.count)], ["set by", boundName(answer)], ["utilisation", percent(answer.utilization)]]];
+      return [`${i + 1}. ${layer.name}`, [["computations per cycle", significant(answer.rate)], ["per word of " + roof.level, significant(answer.intensity)], ["cycles", count(answer.cycles * layer.count)], ["set by", boundName(answer)], ["utilisation", percent(answer.utilization)], ...(sharing(k) ? [["at the same place", plural(sharing(k), "other layer")]] : [])]];
     },
     open: (k) => openLayer(items[k].i),
   });
@@ -107,9 +108,9 @@ function roofHits(roof, x, y) {
   return (box) => limits.some((limit) => meets(limit, box));
 }
 
-function labelsOf(items, order, place, radius, frame, blocked) {
+function labelsOf(items, order, place, radius, frame, blocked, taken) {
   const marks = items.map((item, k) => { const [cx, cy] = place(k), r = radius(item); return { k, box: [cx - r, cy - r, cx + r, cy + r] }; });
-  const taken = [], labels = [], meet = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
+  const labels = [], meet = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1];
   for (const k of order.slice(0, 40)) {
     if (labels.length >= 8) break;
     const [cx, cy] = place(k), name = items[k].layer.name;

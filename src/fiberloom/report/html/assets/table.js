@@ -65,7 +65,7 @@ function layerTable() {
   const sorted = heads.find((column) => column.key === key);
   const items = itemsOfTable().filter(passes).sort((a, b) => compare(sorted.value(a), sorted.value(b), direction) || a.i - b.i);
   const head = (column) => h("th", { scope: "col", class: column.number ? "num" : null, "aria-sort": column.key === key ? (direction > 0 ? "ascending" : "descending") : "none" },
-    h("button", { type: "button", class: "sort", "data-key": column.key, onclick: () => sortBy(column) }, column.title));
+    state.paper ? column.title : h("button", { type: "button", class: "sort", "data-key": column.key, onclick: () => sortBy(column) }, column.title)); // browsers repeat heads on every page only without buttons
   const shown = items.slice(0, state.rows);
   const body = h("tbody", {}, shown.map((item) => layerRows(item, heads)));
   const table = h("table", { "aria-rowcount": items.length + 1 }, h("thead", {}, h("tr", {}, heads.map(head))), body);
@@ -79,7 +79,7 @@ function layerTable() {
 }
 
 function layerRows(item, heads) {
-  const open = state.open.has(item.i);
+  const open = state.open.has(item.i) && !state.paper;
   const row = h("tr", { class: "row" + (open ? " chosen" : ""), id: "layer-" + (item.i + 1) }, heads.map((column) => column.name
     ? h("td", { class: "name" }, h("button", { type: "button", class: "link", "aria-expanded": String(open), "aria-controls": "detail-" + (item.i + 1), onclick: () => toggleLayer(item.i) }, item.layer.name), h("span", { class: "shape" }, item.layer.shape))
     : h("td", { class: column.number ? "num" : null }, column.show(item))));
