@@ -115,6 +115,19 @@ def test_inputs_that_do_not_fit_name_the_node(tmp_path: Path) -> None:
         network(tmp_path, made)
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes"),
+    [("GatherND", ["x", "i"], {"batch_dims": -1}), ("Split", ["x"], {"num_outputs": 2}), ("Flatten", ["x"], {"axis": 9}),
+     ("Relu", ["x"], {"strength": 2})],
+)  # fmt: skip
+def test_attributes_that_make_no_sense_name_the_node(
+    tmp_path: Path, op: str, inputs: list[str], attributes: Any
+) -> None:
+    made = node(op, inputs, ["y"], name="odd", **attributes)
+    with pytest.raises(SpecError, match=f"node 'odd' .{op}.: "):
+        network(tmp_path, model([made], [info("x", [4, 4]), info("i", [1, 1], INT64)], [info("y", None)]))
+
+
 def test_old_operator_sets_are_read(tmp_path: Path) -> None:
     nodes = [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "to"], ["r"]), node("Gemm", ["r", "v", "b"], ["y"])]
     stored = [weights("w", 4, 3, 3, 3), values("to", [1, -1]), weights("v", 256, 10), weights("b", 10)]

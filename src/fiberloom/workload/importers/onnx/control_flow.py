@@ -20,6 +20,8 @@ from fiberloom.workload.importers.onnx.shapes import Inference
 from fiberloom.workload.importers.onnx.translation import Translation
 from fiberloom.workload.network import Kind
 
+_GRAPHS: Final = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Scan": ("body",)}
+
 
 class Body(NamedTuple):
     """What one pass through an inner graph costs.
@@ -40,6 +42,19 @@ class Body(NamedTuple):
 def take_control_flow(inference: Inference, step: Step) -> None:
     """Infer a step that has inner graphs: replace an If whose condition is known by its branch, size the results of others."""
     attributes = {a.name: a for a in step.node.attribute}
+    for name in _GRAPHS[step.op]:
+        if name not in attributes or not attributes[name].HasField("g"):
+            raise SpecError(f"it has no graph '{name}'", where=inference.at(step))
+        made = len(attributes[name].g.output) - (step.op == "Loop")
+        if made < len(step.outputs):
+            raise SpecError(
+                f"graph '{name}' has {made} results for {len(step.outputs)} outputs", where=inference.at(step)
+            )
+    scanned = attributes["num_scan_inputs"].i if "num_scan_inputs" in attributes else 0
+    if step.op == "Scan" and not 1 <= scanned <= len(step.inputs):
+        raise SpecError(f"it scans {scanned} of its {len(step.inputs)} inputs", where=inference.at(step))
+    if step.op == "If" and not step.given(0):
+        raise SpecError("it has no condition", where=inference.at(step))
     if step.op == "If":
         condition = inference.values[step.inputs[0]].data
         if condition is not None and condition.size == 1:
@@ -111,22 +126,24 @@ def _passes(
     plain = [v._replace(constant=False, data=None) for v in values]
     if step.op == "Loop":
         trips = values[0].data if values and step.inputs[0] else None
+        trips = trips if trips is not None and trips.size == 1 else None
         limit = None if trips is None else int(trips.reshape(()))
         forever = not (len(values) > 1 and step.inputs[1]) or (
             values[1].data is not None and bool(values[1].data.all())
         )
-        carried = len(step.inputs) - 2
+        carried = max(0, len(step.inputs) - 2)
         return body, limit if forever else None, carried, (Value(INT64, ()), Value(BOOL, ()), *plain[2:])
     scanned = attributes["num_scan_inputs"].i
     carried = len(step.inputs) - scanned
-    axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else [0] * scanned
+    axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else []
+    axes += [0] * (scanned - len(axes))
     passes: int | None = None
     rows = []
-    for value, axis in zip(plain[carried:], axes, strict=True):
-        if value.shape is None:
+    for value, axis in zip(plain[carried:], axes, strict=False):
+        if not value.shape:
             rows.append(value)
             continue
-        axis %= max(1, len(value.shape))
+        axis %= len(value.shape)
         passes = value.shape[axis] if passes is None else passes
         rows.append(value._replace(shape=(*value.shape[:axis], *value.shape[axis + 1 :])))
     return body, passes, carried, (*plain[:carried], *rows)
@@ -137,7 +154,8 @@ def body_of(inference: Inference, step: Step, graph: Any, given: tuple[Value, ..
     inner = copy.copy(inference)
     inner.values, inner.stored = ChainMap({}, inference.values), ChainMap({}, inference.stored)
     inner.live, inner.folded = [], inference.folded.__class__()
-    for info, value in zip(graph.input, given, strict=False):
+    for index, info in enumerate(graph.input):
+        value = given[index] if index < len(given) else inference.bound(info.name, info.type)
         inner.values[f"{step.name}/{info.name}"] = value
     rename = {info.name: f"{step.name}/{info.name}" for info in graph.input}
     try:

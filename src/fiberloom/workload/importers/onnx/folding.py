@@ -32,7 +32,7 @@ def fold(op: str, inputs: Sequence[Array | None], attributes: Mapping[str, Any])
     try:
         with np.errstate(all="ignore"):
             made = rule(inputs, attributes)
-    except (ValueError, IndexError, TypeError, OverflowError, MemoryError, KeyError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError):
         return None  # ill-formed: shape inference names the node
     if made is None or any(a.size > KEPT_ELEMENTS for a in made):
         return None
@@ -87,6 +87,8 @@ def _divided(a: Array, b: Array) -> Array:
 def _reduction(function: Callable[..., Any]) -> Fold:
     def made(inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> list[Array]:
         value, axes = _required(inputs), _option(inputs, 1)
+        if not value.size:
+            raise ValueError("nothing to reduce")
         chosen = attributes.get("axes") if axes is None else axes.tolist()
         if not chosen and attributes.get("noop_with_empty_axes"):
             return [value]

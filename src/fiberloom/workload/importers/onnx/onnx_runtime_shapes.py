@@ -36,7 +36,7 @@ def infer(step: Step, given: Given) -> Result:
     if rule is not None and given and given[0] is not None:
         try:
             made = rule(step, given, step.attributes())
-        except (IndexError, TypeError, ValueError, AttributeError, KeyError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             made = ()
     else:
         made = ()

@@ -100,7 +100,7 @@ def translate(inference: Inference, steps: list[Step], roles: Mapping[str, Role]
             )
             kind = Kind.LAYOUT if empty else Kind.UNKNOWN
             translation.add(step, kind, note=str(reason))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             # The standard's inference accepted the node, or has none for it; what is missing is an attribute or an axis.
             translation.add(
                 step, Kind.UNKNOWN, note=f"its attributes or inputs are not those of the operator ({error})"

@@ -264,11 +264,13 @@ class Inference:
             del node.input[:], node.output[:]
             node.input.extend(step.inputs)
             node.output.extend(step.outputs)
+        self._refuse_impossible(step)
         try:
+            # Compiled code that raises types of its own.
             inferred = shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=self._opset_protos, ir_version=self._ir_version
             )
-        except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        except Exception as error:
             if any(v is not None and v.element == 0 for v in given):
                 return tuple((0, None) for _ in step.outputs)
             reason = " ".join(str(error).replace("[ShapeInferenceError]", "").split())
@@ -276,6 +278,21 @@ class Inference:
             raise SpecError(f"its inputs do not fit: {reason}", where=self.at(step), hint=f"inputs: {shapes}") from None
         made = tuple(read_type(inferred[name]) if name in inferred else (0, None) for name in step.outputs)
         return onnx_runtime_shapes.completed(step, given, made)
+
+    def _refuse_impossible(self, step: Step) -> None:
+        """Attributes that the standard forbids and its compiled inference does not survive.
+
+        Raises:
+            SpecError: if the node has one.
+        """
+        if step.op not in {"GatherND", "Split"} or step.domain:
+            return
+        attributes = step.attributes()
+        if attributes.get("batch_dims", 0) < 0:
+            raise SpecError(f"batch_dims is {attributes['batch_dims']}", where=self.at(step), hint="it counts from 0")
+        parts = attributes.get("num_outputs", len(step.outputs))
+        if parts != len(step.outputs):
+            raise SpecError(f"num_outputs is {parts}; it has {len(step.outputs)} outputs", where=self.at(step))
 
     def _schema(self, step: Step) -> Any:
         key = (step.domain, step.op)

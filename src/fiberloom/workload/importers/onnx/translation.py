@@ -135,8 +135,10 @@ class Translation:
         reader = self.sole_reader(name)
         if reader is not None and reader.op == "QuantizeLinear" and self.values[reader.outputs[0]].known:
             name = reader.outputs[0]
+        self.value(name)
         made = self.tensor(name)
-        assert made is not None
+        if made is None:
+            raise Unresolved(f"'{name}' is a constant number")
         return made
 
     def intermediate(self, name: str, shape: Iterable[int], like: str) -> str:
