@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fiberloom.errors import SpecError, nearest
+from fiberloom.errors import SpecError
 from fiberloom.workload.density.patterns import find_pattern
 from fiberloom.workload.importers.torch_export_values import number_format
 from fiberloom.workload.network import NetworkTensor, Role
@@ -89,11 +89,3 @@ def _density(value: Any) -> float | str | None:
         return None
     pattern = find_pattern(plain.ne(0).cpu().numpy()) if plain.dim() > 1 else None
     return share if pattern is None else str(pattern)
-
-
-def unknown_dims(given: Iterable[str], known: Iterable[str], what: str) -> SpecError:
-    """The error for extents that a model does not take."""
-    known = list(known)
-    extra = [name for name in given if name not in known]
-    hint = nearest(extra[0], known) if known else "its extents are fixed by its example inputs"
-    return SpecError(f"{what} has no dynamic axis {listed(extra)}", hint=hint)
