@@ -83,7 +83,8 @@ def test_an_exported_network_has_the_einsums_of_the_zoo(
     [
         (lambda: transformers.ConvNextForImageClassification(transformers.ConvNextConfig()), image),
         (lambda: transformers.SwinForImageClassification(transformers.SwinConfig()), image),
-        (lambda: transformers.EfficientNetForImageClassification(transformers.EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0)), image),
+        (lambda: transformers.EfficientNetForImageClassification(
+            transformers.EfficientNetConfig(width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280)), image),
         (lambda: transformers.SegformerForSemanticSegmentation(transformers.SegformerConfig()), image),
         (lambda: transformers.models.whisper.modeling_whisper.WhisperEncoder(transformers.WhisperConfig()),
          lambda: torch.zeros(1, 80, 3000)),

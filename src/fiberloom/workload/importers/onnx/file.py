@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -78,6 +78,9 @@ def open_model(path: str | Path) -> OnnxFile:
         raise SpecError(f"graph '{model.graph.name}' has no nodes", where=where)
     if not model.graph.output:
         raise SpecError(f"graph '{model.graph.name}' has no outputs", where=where)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        require_text((value.name, *(d.dim_param for d in value.type.tensor_type.shape.dim)), str(path))
+    require_text((o.domain for o in model.opset_import), str(path))
     notes = _release_weights(model, path)
     if model.functions:
         model = _inlined(model, where)
@@ -108,6 +111,7 @@ def _release_weights(model: Any, path: Path) -> tuple[str, ...]:
     """Check every initializer's size and drop large values; a 2-GB model is then small enough to be handed around."""
     missing: dict[str, int] = {}
     for tensor in model.graph.initializer:
+        require_text((tensor.name,), str(path))
         where = Location(str(path), field=f"initializer '{tensor.name}'")
         if any(extent < 0 for extent in tensor.dims):
             raise SpecError(f"its shape {list(tensor.dims)} has a negative extent", where=where)
@@ -141,6 +145,19 @@ def _release_weights(model: Any, path: Path) -> tuple[str, ...]:
     )
 
 
+def require_text(names: Iterable[Any], file: str) -> None:
+    """Refuse names that are not text; a file with such names is damaged.
+
+    Raises:
+        SpecError: if one is not.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise SpecError(
+                f"a name in it is not UTF-8 text: {name!r}", where=Location(file), hint="the file is damaged"
+            )
+
+
 def stored_bytes(tensor: Any) -> int:
     """Bytes that a tensor's values take in a file; narrow elements are packed."""
     elements: int = math.prod(tensor.dims)
@@ -154,6 +171,7 @@ def external_place(tensor: Any, path: Path) -> tuple[Path, int, int]:
         SpecError: if the place is not in the model's folder or makes no sense.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
+    require_text((*entries, *entries.values()), str(path))
     where = Location(str(path), field=f"initializer '{tensor.name}'")
     location = entries.get("location", "")
     folder = path.resolve().parent

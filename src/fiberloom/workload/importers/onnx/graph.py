@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from fiberloom.errors import Location, SpecError
-from fiberloom.workload.importers.onnx.file import load_onnx
+from fiberloom.workload.importers.onnx.file import load_onnx, require_text
 
 _STANDARD: Final = frozenset({"", "ai.onnx"})
 
@@ -48,18 +48,20 @@ class Step(NamedTuple):
 
 
 def steps_of(
-    nodes: Iterable[Any], names: set[str], rename: Mapping[str, str] | None = None, inside: str = ""
+    nodes: Iterable[Any], names: set[str], file: str, rename: Mapping[str, str] | None = None, inside: str = ""
 ) -> list[Step]:
     """Steps of nodes, each with a name of its own.
 
     Args:
         names: names that are taken; those of the steps are added.
         rename: new names of tensors, for nodes of an inner graph.
+        file: for messages.
         inside: put before names of nodes.
     """
     made = []
     for number, node in enumerate(nodes):
         op = node.op_type
+        require_text((op, node.name, node.domain), file)
         name = inside + (node.name or f"{op}_{number}")
         if name in names:
             name = f"{name}#{number}"
@@ -67,6 +69,7 @@ def steps_of(
                 name += "'"
         names.add(name)
         inputs, outputs = tuple(node.input), tuple(node.output)
+        require_text((*inputs, *outputs), file)
         if rename:
             inputs = tuple(rename.get(i, i) for i in inputs)
             outputs = tuple(rename.get(o, o) for o in outputs)

@@ -42,8 +42,8 @@ def read(
 
     Args:
         path: a ``.onnx`` file. Files of external data that are missing are noted in the network, not fatal.
-        dims: extents of dynamic axes by their names in the file (``{"batch": 1}``), or as ``"tensor[axis]"`` for axes without a
-            name. ``batch`` is the first axis of the inputs if none has that name.
+        dims: extents of dynamic axes by their names in the file (``{"batch": 1}``), or as ``"tensor[axis]"`` or ``"tensor.axis"``
+            for axes without a name. ``batch`` is the first axis of the inputs if none has that name.
         name: of the network; by default the file's.
         progress: called with the nodes that are done and how many there are, now and then.
 
@@ -189,7 +189,11 @@ def _bind_inputs(inference: Inference, opened: OnnxFile) -> None:
     wanted = [*loose, *(f"{n}[0]" for n in shapeless)]
     example = ", ".join(f"'{axis}': 1" for axis in wanted[:4]) + (", …" if len(wanted) > 4 else "")
     more = "; for an input without a shape, each of its axes" if shapeless else ""
-    raise SpecError("; ".join(problem), where=Location(opened.path), hint=f"bind them: dims={{{example}}}{more}")
+    raise SpecError(
+        "; ".join(problem),
+        where=Location(opened.path),
+        hint=f"bind them with --dim NAME=N, or in Python dims={{{example}}}{more}",
+    )
 
 
 def _bind_batch(inference: Inference, opened: OnnxFile, inputs: list[Any]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import Location, SpecError
 from fiberloom.workload.importers.onnx import onnx_runtime_shapes
 from fiberloom.workload.importers.onnx.elements import FLOAT, PLAIN_INTEGERS, element_type
-from fiberloom.workload.importers.onnx.file import EXTERNAL, KEPT_ELEMENTS, load_onnx
+from fiberloom.workload.importers.onnx.file import EXTERNAL, KEPT_ELEMENTS, load_onnx, require_text
 from fiberloom.workload.importers.onnx.folding import fold, foldable
 from fiberloom.workload.importers.onnx.graph import Step, ordered, steps_of
 from fiberloom.workload.importers.onnx.known import Result, Shape, Stored, Value, read_type, written
@@ -93,7 +93,7 @@ class Inference:
             SpecError: if it is not a graph, a node's inputs do not fit its operator, or dims name what it does not have.
         """
         self.declare(graph)
-        steps = ordered(steps_of(graph.node, self._names), self.values, self.file)
+        steps = ordered(steps_of(graph.node, self._names, self.file), self.values, self.file)
         for index, step in enumerate(steps):
             if self._progress is not None and index % 10_000 == 0:
                 self._progress(index, len(steps))
@@ -137,23 +137,24 @@ class Inference:
         return self._rebound(name, Value(tensor.elem_type, tuple(shape)))
 
     def _rebound(self, name: str, value: Value) -> Value:
-        """Axes that `dims` give as ``name[axis]``."""
-        given, axis = [], 0
-        if value.shape is None:
-            while f"{name}[{axis}]" in self.dims:
-                given.append(self.dims[f"{name}[{axis}]"])
-                self.used_dims.add(f"{name}[{axis}]")
-                axis += 1
-            return value._replace(shape=tuple(given)) if given else value
-        if None not in value.shape:
-            return value
-        shape = list(value.shape)
-        for axis, extent in enumerate(shape):
-            key = f"{name}[{axis}]"
-            if extent is None and key in self.dims:
-                shape[axis] = self.dims[key]
+        """Axes that `dims` give as ``name[axis]`` or ``name.axis``."""
+        if value.shape is not None:
+            if None not in value.shape:
+                return value
+            return value._replace(
+                shape=tuple(self._at_place(name, i) if n is None else n for i, n in enumerate(value.shape))
+            )
+        given: list[int | None] = []
+        while (extent := self._at_place(name, len(given))) is not None:
+            given.append(extent)
+        return value._replace(shape=tuple(given)) if given else value
+
+    def _at_place(self, name: str, axis: int) -> int | None:
+        for key in (f"{name}[{axis}]", f"{name}.{axis}"):
+            if key in self.dims:
                 self.used_dims.add(key)
-        return value._replace(shape=tuple(shape))
+                return self.dims[key]
+        return None
 
     def _initializer(self, name: str, tensor: Any) -> None:
         shape = tuple(tensor.dims)
@@ -385,9 +386,10 @@ class Inference:
         prefix = f"{step.name}/"
         own = [t.name for t in graph.initializer] + [s.values.name for s in graph.sparse_initializer]
         own += [o for node in graph.node for o in node.output if o]
+        require_text(own, self.file)
         names = dict(rename or {}) | {name: prefix + name for name in own}
         self.declare(graph, names)
-        steps = ordered(steps_of(graph.node, self._names, names, prefix), self.values, self.file)
+        steps = ordered(steps_of(graph.node, self._names, self.file, names, prefix), self.values, self.file)
         return steps, [names.get(o.name, o.name) for o in graph.output]
 
     def declared(self, name: str) -> Any:
