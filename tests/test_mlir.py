@@ -283,6 +283,27 @@ def test_text_that_is_not_mlir_is_refused(text: str) -> None:
         read_text(text, "f.mlir")
 
 
+def test_a_string_that_never_ends_is_refused() -> None:
+    pytest.importorskip("xdsl")
+    with pytest.raises(SpecError, match=r"f\.mlir:2: a string is never closed"):
+        read_text(generic().replace('"reduction"]', '"reduction]'), "f.mlir")
+
+
+def test_numbers_of_large_constants_are_not_read() -> None:
+    pytest.importorskip("xdsl")
+    text = """func.func @main(%a: tensor<4x8xf32>, %o: tensor<4x2xf32>) -> tensor<4x2xf32> {
+      %w = arith.constant dense_resource<weight> : tensor<8x2xf32>
+      %0 = linalg.matmul ins(%a, %w : tensor<4x8xf32>, tensor<8x2xf32>) outs(%o : tensor<4x2xf32>) -> tensor<4x2xf32>
+      return %0 : tensor<4x2xf32>
+    }
+
+    {-#
+      dialect_resources: { builtin: { weight: "0x04000000 } }
+    #-}"""
+    network = read_text(text, "f.mlir")
+    assert (network.parameters, network.macs) == (16, 64)
+
+
 def test_dynamic_shapes_and_branches_are_refused() -> None:
     pytest.importorskip("xdsl")
     with pytest.raises(UnsupportedError, match=r"(?s)f.mlir:1: memref<\?x8xf32> .*run time only.*static extents"):

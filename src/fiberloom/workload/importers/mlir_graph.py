@@ -21,6 +21,10 @@ STATIC: str = "give static extents: lower the function for the shapes that it is
 """The way out of dynamic shapes."""
 
 
+_MOST = 200_000
+"""Operators of a network; functions that call others twice, and so on, make more than anyone can wait for."""
+
+
 @dataclass(frozen=True)
 class Generated:
     """A value that needs no memory: one number everywhere, or a counter; `number` if it is a known whole number."""
@@ -55,6 +59,7 @@ class Graph:
         self._written: set[str] = set()
         self._outputs: list[str] = []
         self._calls: list[str] = []
+        self._numbers: dict[str, int] = {}
 
     # Values
 
@@ -87,7 +92,7 @@ class Graph:
 
     def define(self, value: Value, role: Role = Role.ACTIVATION) -> str:
         """A new tensor for a value."""
-        name = _unique(f"{self._path}%{value.name}", self._tensors)
+        name = _unique(f"{self._path}%{value.name}", self._tensors, self._numbers)
         number_format, bits = value.type.number_format
         self._tensors[name] = NetworkTensor(name, self.shape(value), role, number_format, max(1, bits))
         self._bound[value] = name
@@ -161,6 +166,10 @@ class Graph:
                     name = self.define(value)
                 self._written.add(name)
                 results.append(name)
+        if len(self._operators) >= _MOST:
+            raise UnsupportedError(
+                f"more than {_MOST:,} operators when calls are followed", where=self.program.at(operation.line)
+            )
         name = self.operator_name(operation)
         named = {}
         for tensor, value in (operands or {}).items():
@@ -195,7 +204,7 @@ class Graph:
             base = operation.location.split("/", 1)[-1] if operation.location.startswith("jit(") else operation.location
         else:
             base = operation.short + (f"_{operation.results[0].name.partition('#')[0]}" if operation.results else "")
-        return _unique(self._path + base, self._operators)
+        return _unique(self._path + base, self._operators, self._numbers)
 
     # Functions
 
@@ -244,7 +253,7 @@ class Graph:
                 f"'@{function.name}' has {len(arguments)} arguments and is called with {len(operation.operands)}",
                 where=where,
             )
-        path, bound = self._path, dict(self._bound)
+        path = self._path
         for inner, outer in zip(arguments, operation.operands, strict=True):
             self._pass_on(inner, outer)
         self._path = f"{path}{function.name}/"
@@ -252,8 +261,6 @@ class Graph:
         yield
         self._calls.pop()
         self._path = path
-        inside, self._bound = self._bound, bound
-        self._returned = inside
 
     def returns(self, operation: Operation, values: Sequence[Value]) -> None:
         """After a call or a loop: its results are the values that were returned inside.
@@ -267,17 +274,15 @@ class Graph:
                 where=self.program.at(operation.line),
             )
         for outer, inner in zip(operation.results, values, strict=True):
-            found = self._returned.get(inner, self._bound.get(inner))
-            self._bound[outer] = found if found is not None else Generated()
+            self._pass_on(outer, inner)
 
     @contextmanager
     def repeat(self, times: int) -> Iterator[None]:
         """Inside the body of a loop."""
+        outside = self.count
         self.count *= times
-        bound = dict(self._bound)
         yield
-        self._returned, self._bound = self._bound, bound
-        self.count //= times
+        self.count = outside
 
     def alias(self, value: Value, of: Value) -> None:
         """The value is another one, unchanged."""
@@ -352,10 +357,10 @@ def static_shape(kind: ValueType, program: Program, line: int) -> tuple[int, ...
     return known
 
 
-def _unique(base: str, taken: Mapping[str, object]) -> str:
-    if base not in taken:
-        return base
-    number = 2
-    while f"{base}_{number}" in taken:
-        number += 1
-    return f"{base}_{number}"
+def _unique(base: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+    """A name that is not taken: the base, or the base and a number."""
+    name = base
+    while name in taken:
+        numbers[base] = numbers.get(base, 1) + 1
+        name = f"{base}_{numbers[base]}"
+    return name

@@ -50,7 +50,8 @@ def read_program(text: str, file: str) -> Program:
     for name in _DIALECTS:
         if name in known:
             context.register_dialect(name, known[name])
-    text = _without_locations(text)
+    text = _without_locations(_without_resources(text))
+    _check_strings(text, file)
     parser = _parser_class()(context, text, file)
     try:
         module = parser.parse_module()
@@ -74,6 +75,20 @@ def _sentence(message: str) -> str:
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     found = lines[-1] if lines else ""
     return "expected an operation" if found in ("", "Could not parse entire input!") else found
+
+
+def _check_strings(text: str, file: str) -> None:
+    """Strings end on their line; xDSL 0.74 does not return from one that never ends."""
+    for match in re.finditer(r'//[^\n]*|"(?:[^"\\\n]|\\.)*"|"', text):
+        if match.group() == '"':
+            line = text.count("\n", 0, match.start()) + 1
+            raise SpecError("a string is never closed", where=Location(file, line))
+
+
+def _without_resources(text: str) -> str:
+    """Leave out the file's metadata, which holds the numbers of large constants."""
+    match = re.search(r"^\s*\{-#", text, re.MULTILINE)
+    return text[: match.start()] if match else text
 
 
 def _without_locations(text: str) -> str:
@@ -130,11 +145,12 @@ def _parser_class() -> Any:
                 unprinted = known is not None and known.parse.__func__ is XdslOperation.parse.__func__
                 if named or unknown or unprinted:
                     return self._read_here(start)
-            visible = dict(self.ssa_values)
+            general = match is not None and match.group(1) == "linalg.generic"
+            visible = dict(self.ssa_values) if general else {}
             try:
                 operation = super().parse_operation()
             except ParseError:
-                if not match or match.group(1) != "linalg.generic":
+                if not general:
                     raise
                 self.ssa_values = visible  # several results: MLIR prints them in a way that xDSL does not read
                 return self._read_here(start)

@@ -171,7 +171,7 @@ def _select_and_scatter(graph: Graph, operation: Operation) -> None:
     values = _operands(graph, operation, 3)
     window = operation.attributes.get("window_dimensions")
     sizes = window.numbers if isinstance(window, Dense) else window
-    each = math.prod(sizes) if isinstance(sizes, list) else 1
+    each = math.prod(s for s in sizes if isinstance(s, int)) if isinstance(sizes, list) else 1
     graph.emit(operation, Kind.POOLING, operations=each * graph.elements(values[1]))
 
 
@@ -232,7 +232,11 @@ def _dot(graph: Graph, operation: Operation) -> None:
     else:
         batching = operation.attributes.get("batching_dims", [[], []])
         contracting = operation.attributes.get("contracting_dims", [[], []])
-    if len(batching) != 2 or len(contracting) != 2:
+    if (
+        not isinstance(batching, list)
+        or not isinstance(contracting, list)
+        or not len(batching) == len(contracting) == 2
+    ):
         _fail(graph, operation, "dimension numbers are not given for both operands")
     bl, cl = (_whole_numbers(graph, operation, "lhs dimensions", d[0], len(a)) for d in (batching, contracting))
     br, cr = (_whole_numbers(graph, operation, "rhs dimensions", d[1], len(b)) for d in (batching, contracting))
@@ -258,11 +262,8 @@ def _convolution(graph: Graph, operation: Operation) -> None:
     own = operation.attributes
     x, w, y = graph.shape(image), graph.shape(kernel), graph.shape(result)
     numbers = own.get("dim_numbers", own.get("dimension_numbers"))
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) != 3
-        or any(len(n) != len(t) for n, t in zip(numbers, (x, w, y), strict=False))
-    ):
+    lists = isinstance(numbers, list) and len(numbers) == 3 and all(isinstance(n, list) for n in numbers)
+    if not lists or any(len(n) != len(t) for n, t in zip(numbers, (x, w, y), strict=True)):
         _fail(graph, operation, f"dimension numbers {numbers!r} do not fit shapes {list(x)}, {list(w)}, {list(y)}")
     places = range(len(x) - 2)
     try:
@@ -283,9 +284,10 @@ def _convolution(graph: Graph, operation: Operation) -> None:
         found = given.get(printed, own.get(generic))
         found = found.numbers if isinstance(found, Dense) else found
         found = [1] * len(places) if found is None else found
-        if len(found) == 1:
+        if isinstance(found, list) and len(found) == 1:
             found = found * len(places)  # a splat
-        if len(found) != len(places) or not all(isinstance(f, int) and f >= 1 for f in found):
+        numbers = isinstance(found, list) and all(isinstance(f, int) and f >= 1 for f in found)
+        if not numbers or len(found) != len(places):
             _fail(graph, operation, f"{generic} {found!r} are not {len(places)} whole numbers from 1")
         return list(found)
 
@@ -324,7 +326,11 @@ def _padding(given: Any, places: int) -> list[list[int]] | None:
         if len(numbers) == 1:
             return [[numbers[0]] * 2] * places
         given = [numbers[i : i + 2] for i in range(0, len(numbers), 2)]
-    fits = isinstance(given, list) and len(given) == places and all(isinstance(p, list) and len(p) == 2 for p in given)
+    fits = (
+        isinstance(given, list)
+        and len(given) == places
+        and all(isinstance(p, list) and len(p) == 2 and all(isinstance(n, int) for n in p) for p in given)
+    )
     return given if fits else None
 
 
