@@ -261,7 +261,7 @@ def _convolution(graph: Graph, operation: Operation) -> None:
     result = operation.results[0]
     own = operation.attributes
     x, w, y = graph.shape(image), graph.shape(kernel), graph.shape(result)
-    numbers = own.get("dim_numbers", own.get("dimension_numbers"))
+    numbers: Any = own.get("dim_numbers", own.get("dimension_numbers"))
     lists = isinstance(numbers, list) and len(numbers) == 3 and all(isinstance(n, list) for n in numbers)
     if not lists or any(len(n) != len(t) for n, t in zip(numbers, (x, w, y), strict=True)):
         _fail(graph, operation, f"dimension numbers {numbers!r} do not fit shapes {list(x)}, {list(w)}, {list(y)}")
