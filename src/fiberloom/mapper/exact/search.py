@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
-from fiberloom.mapper.exact.labels import LABEL, Scratch, Table
+from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.sweep import Terrain
@@ -84,9 +84,9 @@ class _Template:
     order_first: Array
     compute_pj: float
     busy: float
-    bounds: tuple[list[Array], list[Array]] | None = None
+    bounds: tuple[list[Array], list[Array], list[Array]] | None = None
     root: Array | None = None
-    """``(J,)`` least energy of everything, by least lanes."""
+    """``(J + Q,)`` least energy of everything, by least lanes, and least cycles of every bandwidth."""
 
 
 class _Stop(Exception):
@@ -216,24 +216,29 @@ class ExactSearch:
         if template.bounds is not None:
             return
         p, land = self.problem.arrays[0], template.land
-        L = land.parent.shape[0] - 1
-        S, K, J = base.points.size, len(base.status), base.threshold.shape[1]
-        temporal, spatial = [], []
-        inner = np.zeros((1, 1, 1))
-        scratch = [np.empty((S, J)) for _ in range(3)]
-        rows = np.zeros(J, np.int64)
+        L, T = land.parent.shape[0] - 1, land.parent.shape[1]
+        S, K, V, n = base.points.size, len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
+        temporal, spatial, turned = [], [], []
+        inner = np.zeros((1, 1, 1, n))
+        none, some = np.empty((S, V * n)), np.empty((S, V * n))
+        least, loose = np.empty((S, n)), np.empty((S, n))
+        rows = np.zeros(n, np.int64)
+        parts = np.zeros((T, 3, 1 + len(land.asks)))
+        total, part = np.zeros((2, 1 + len(land.asks)))
         for level in range(L):
-            before = np.empty((S, K, J))
-            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level])
+            before = np.empty((S, K, V, n))
+            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level], parts, total, part)
             spatial.append(before)
-            outer = np.empty((S, K, J))
-            sweep.sweep_temporal(p, land, level, before, outer, *scratch)
+            outer = np.empty((S, K, V, n))
+            turn = np.empty((len(base.trails), S, n))
+            sweep.sweep_temporal(p, land, level, before, outer, turn, none, some, least, loose)
             temporal.append(outer)
+            turned.append(turn)
             inner = outer
             if self._late():
                 raise _Stop
-        template.bounds = temporal, spatial
-        template.root = temporal[-1][-1, 0].copy()
+        template.bounds = temporal, spatial, turned
+        template.root = temporal[-1][-1, 0, 0].copy()
 
     def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
         """Least energy of compute, and least computations that take a cycle.
@@ -274,7 +279,7 @@ class ExactSearch:
     def _root(self, template: _Template) -> Any:
         root = np.zeros(1, LABEL)
         L = template.land.parent.shape[0] - 1
-        root["parent"], root["lanes"] = -1, 1.0
+        root["parent"], root["lanes"], root["sweeps"] = -1, 1.0, 1.0
         root["shape"] = len(template.land.extents) - 1
         root["power"] = self.problem.arrays[0]["leak"][L]
         root["busy"] = template.busy
@@ -284,7 +289,7 @@ class ExactSearch:
         p = self.problem.arrays[0]
         L = int(p["levels"])
         return float(
-            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
+            labels.bound(0.0, np.zeros(DEMANDS), template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
                          self._cost(template), self.rule, self.best, self.found)
         )  # fmt: skip
 
@@ -297,14 +302,14 @@ class ExactSearch:
         Returns the least bound among labels that memory had no room for.
         """
         assert template.bounds is not None
-        temporal, spatially = template.bounds
+        temporal, spatially, turned = template.bounds
         left_out = math.inf
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
         cost = self._cost(template)
-        K, J = len(base.status), base.threshold.shape[1]
+        K, V, n = len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
-        told = (land.demand >= 0).any() or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
+        told = len(land.asks) > 0 or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
         plain = not told
         pool = [self._root(template)]
         everything = pool[0]
@@ -317,15 +322,14 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = temporal[level - 1] if level else np.zeros((1, K, J))
+                after = temporal[level - 1] if level else np.zeros((1, K, V, n))
                 entry = spatially[level]
             else:
                 after, entry = spatially[level], temporal[level]
             scratch = Scratch(
                 np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry,
-                np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64), np.zeros(K),
-                np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
-                np.zeros(L, np.int64),
+                turned[level], *(np.zeros(len(land.count) + 1, np.int64) for _ in range(4)), np.zeros(K), np.zeros(n),
+                np.zeros(4 * beam), np.zeros(1, np.int64), np.zeros(L, np.int64), *np.zeros((2, 1 + len(land.asks))),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:
