@@ -224,10 +224,10 @@ class ExactSearch:
         least, loose = np.empty((S, n)), np.empty((S, n))
         rows = np.zeros(n, np.int64)
         parts = np.zeros((T, 3, 1 + len(land.asks)))
-        total, part = np.zeros((2, 1 + len(land.asks)))
+        swept, total = np.zeros((T, V, 1 + len(land.asks))), np.zeros(1 + len(land.asks))
         for level in range(L):
             before = np.empty((S, K, V, n))
-            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level], parts, total, part)
+            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level], parts, swept, total)
             spatial.append(before)
             outer = np.empty((S, K, V, n))
             turn = np.empty((len(base.trails), S, n))

@@ -46,6 +46,8 @@ class Terrain(NamedTuple):
     opens_of: Any  # (C,) the same by group
     group: Any  # (K,) kinds of one group open the same tensor
     trails: Any  # (C, D) variables whose loops stand innermost when a group does
+    counted: Any  # (T,) whether any kind counts the tensor's sweeps
+    sweeps_inside: Any  # (L, n, T, V) place of a number of sweeps times the children that a spread gives the same positions
     sequence: Any  # (C, D) variables in the order in which loops of a level are chosen: the trailing ones last
     outer_count: Any  # (C,) how many do not trail
     sweeps: Any  # (T, V) numbers of sweeps that are told apart, ascending from 1
@@ -63,11 +65,13 @@ class Terrain(NamedTuple):
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
     asks: Any  # (Q, 2) limited bandwidths: level, and what it limits (`READS`, `WRITES`, `BOTH`)
     bandwidth: Any  # (Q,) words per cycle and instance
+    pace: Any  # (Q,) cycles per word when all instances share it
     fits: Any  # (L, S)
     multicast: Any  # (L, T)
     sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
-    upper: Any  # (L + 1, T) children of the fan-outs between the parent and where its traffic is charged, at most
+    upper: Any  # (L + 1, T) children per position, of the fan-outs between the parent and where its traffic is charged, at most
     above: Any  # (L,) instances of the level, at most
+    copies: Any  # (L, T) instances that hold the same elements, at most
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
     fill: Any  # (L + 1, T) energy of a word filled at the child
@@ -162,7 +166,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         share = g.sent_share[row, t, after if row > 0 else 0] if g.sparse else 1.0
         if t == p.output:
             updated = content
-            content = max(0.0, content - g.size[t] * min(g.above[k], g.idle[t, before]))
+            content = max(0.0, content - g.size[t] * min(g.copies[k, t], g.idle[t, before]))
         read = content
         energy += (updated * g.update[row, t] + read * g.read[row, t]) * share
         read *= share
@@ -180,7 +184,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         else:
             into = g.size[t] * g.idle[t, after]
         if t == p.output:
-            into = max(0.0, into - g.size[t] * min(g.above[level - 1], g.idle[t, after]))
+            into = max(0.0, into - g.size[t] * min(g.copies[level - 1, t], g.idle[t, after]))
         if g.sparse:
             into *= g.filled_share[level, t, after]
         energy += into * g.fill[level, t]
@@ -192,7 +196,59 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
             words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
         if at == level - 1 and limits != READS:
             words += into
-        out[1 + q] = words / (g.above[at] * g.bandwidth[q])
+        out[1 + q] = words * g.pace[q]
+
+
+@kernel
+def _open_bounds(p, g, level, v, before, after, t, shares, out):
+    """`_tensor_bound` of an open tensor for every number of sweeps told apart, ``out[V, 1 + Q]``; returns how many can be."""
+    V, Q = g.sweeps.shape[1], g.asks.shape[0]
+    reachable = 0
+    while reachable < V and g.sweeps[t, reachable] <= g.idle[t, before]:
+        reachable += 1
+    row = g.sends[level, t]
+    if g.windowed[t] or row == 0:
+        for i in range(reachable):
+            _tensor_bound(p, g, level, v, before, after, t, OPEN, g.sweeps[t, i], shares, out[i])
+        return reachable
+    size, child = g.size[t], level - 1
+    keeps = level > 0 and g.parent[level, t] >= 0
+    first = first_inside = 0.0
+    if t == p.output:
+        if row >= 0:
+            first = size * min(g.copies[g.parent[row, t], t], g.idle[t, before])
+        if keeps:
+            first_inside = size * min(g.copies[child, t], g.idle[t, after])
+    share = inside = 1.0
+    if g.sparse:
+        if row >= 0:
+            share = g.sent_share[row, t, after]
+        if keeps:
+            inside = g.filled_share[level, t, after]
+    copies = size if g.multicast[level, t] else size * shares[t, v]
+    for i in range(reachable):
+        times = g.sweeps[t, i]
+        energy = read = updated = into = 0.0
+        if row >= 0:
+            read = copies * max(1.0, times / g.upper[row, t])
+            if t == p.output:
+                updated = read * share
+                read = max(0.0, read - first)
+            read *= share
+            energy = updated * g.update[row, t] + read * g.read[row, t]
+        if keeps:
+            into = max(0.0, size * times * shares[t, v] - first_inside) * inside
+            energy += into * g.fill[level, t]
+        out[i, 0] = energy
+        for q in range(Q):
+            at, limits = g.asks[q, 0], g.asks[q, 1]
+            words = 0.0
+            if row >= 0 and g.parent[row, t] == at:
+                words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+            if at == child and limits != READS:
+                words += into
+            out[i, 1 + q] = words * g.pace[q]
+    return reachable
 
 
 @entry_point
@@ -211,10 +267,10 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, p
 
 
 @entry_point
-def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, base, part):
+def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, base):
     """``out[S, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`; `inner` likewise from inside it.
 
-    ``parts[T, 3, 1 + Q]``, ``base[1 + Q]`` and ``part[1 + Q]`` are scratch.
+    ``parts[T, 3, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """
     S, K, V, columns = out.shape
     Q = g.asks.shape[0]
@@ -251,35 +307,38 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, base, part
                 continue
             for t in range(T):
                 for status in range(3):
-                    _tensor_bound(p, g, level, v, s, after, t, status, 1.0, shares, parts[t, status])
+                    if status == CLOSED or (status == WINDOW and g.windowed[t]) or (status == OPEN and not g.counted[t]):
+                        _tensor_bound(p, g, level, v, s, after, t, status, 1.0, shares, parts[t, status])
+                if g.counted[t]:
+                    _open_bounds(p, g, level, v, s, after, t, shares, swept[t])
+                    parts[t, OPEN] = swept[t, 0]
             for k in range(K):
                 open_ = g.opens[k]
-                base[:] = 0.0
-                part[:] = 0.0
-                for t in range(T):
-                    if t != open_:
-                        for c in range(Q + 1):
+                for c in range(Q + 1):
+                    base[c] = 0.0
+                    for t in range(T):
+                        if t != open_:
                             base[c] += parts[t, g.status[k, t], c]
-                for i in range(V):
-                    to = i
+                for i in range(V if open_ >= 0 else 1):
+                    to = 0
                     if open_ >= 0:
-                        times = g.sweeps[open_, i]
-                        if times > g.idle[open_, s]:
+                        if g.sweeps[open_, i] > g.idle[open_, s]:
                             break
-                        _tensor_bound(p, g, level, v, s, after, open_, OPEN, times, shares, part)
-                        to = sweep_class(g, open_, times * shares[open_, v])
-                    elif i > 0:
-                        break
+                        to = g.sweeps_inside[level, v, open_, i]
                     if level > 0 and inner[after, k, to, 0] == np.inf:
                         continue
-                    energy = base[0] + part[0]
+                    energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
                     for j in range(J):
                         row = inner_rows[j]
                         if row >= 0:
                             e = energy + (inner[after, k, to, row] if level > 0 else 0.0)
                             out[s, k, i, j] = min(out[s, k, i, j], e)
                     for q in range(Q):
-                        c = base[1 + q] + part[1 + q] + (inner[after, k, to, J + q] if level > 0 else 0.0)
+                        c = base[1 + q]
+                        if open_ >= 0:
+                            c += swept[open_, i, 1 + q]
+                        if level > 0:
+                            c += inner[after, k, to, J + q]
                         out[s, k, i, J + q] = min(out[s, k, i, J + q], c)
 
 

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 _MOST_THRESHOLDS: Final = 16
 _MOST_SWEEPS: Final = 12
-_TABLE_NUMBERS: Final = 4_000_000
+_TABLE_NUMBERS: Final = 8_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
 
@@ -141,6 +141,19 @@ class Ground:
         return np.stack(rows).astype(np.int32)
 
     @cached_property
+    def sweeps_inside(self) -> Array:
+        """``(L, n, T, V)`` place among `sweeps` of each, times the children that a spread gives the same positions of the tensor."""
+        T, V = self.sweeps.shape
+        most = max(s.shape[1] for s in self.shares)
+        found = np.zeros((len(self.shares), most, T, V), np.int32)
+        for level, shares in enumerate(self.shares):
+            for t in range(T):
+                inside = shares[t][:, None] * np.where(np.isfinite(self.sweeps[t]), self.sweeps[t], 1.0)
+                place = np.searchsorted(self.sweeps[t], inside * (1 + 1e-12), side="right") - 1
+                found[level, : shares.shape[1], t] = place
+        return found
+
+    @cached_property
     def opens_of(self) -> Array:
         """``(C,)`` tensor whose sweeps a group counts; −1: none."""
         return np.array([self.opens[np.flatnonzero(self.group[1:] == c)[0] + 1] for c in range(len(self.trails))], np.int64)
@@ -242,7 +255,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     trails = np.array([effect[g] == OPEN if g >= 0 else kind == -g for g in groups], np.uint8)
     reach = lanes_within(list(ways))
     room = max(2, _TABLE_NUMBERS // (points.size * len(status)))
-    V = min(_MOST_SWEEPS, max(1, math.isqrt(room)))
+    V = min(_MOST_SWEEPS, max(1, room))
     sweeps = np.stack([_sweep_classes(space.bounds[~relevant[t]], V) for t in range(T)])
     V = int(np.isfinite(sweeps).sum(axis=1).max())
     J = max(1, min(_MOST_THRESHOLDS, max(len(r) for r in reach), room // V))
@@ -334,6 +347,9 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         )
     fan = space.lanes.prod(axis=1).astype(np.float64)
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
+    most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
+    copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
+    merged = np.array([(ways.lanes / shares[T : 2 * T]).max(axis=1) for ways, shares in zip(base.spreads, base.shares, strict=True)])
     sends = np.full((L, T), -1, np.int64)
     upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
@@ -349,7 +365,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
             if fan[at] == 1:
                 at = row
             sends[at, t] = row
-            upper[row, t] = fan[at + 1 : k + 1].prod()
+            upper[row, t] = merged[at + 1 : k + 1, t].prod()
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
@@ -409,6 +425,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         opens_of=base.opens_of,
         group=base.group,
         trails=base.trails,
+        counted=np.isin(np.arange(T), base.opens).astype(np.uint8),
+        sweeps_inside=base.sweeps_inside,
         sequence=base.sequence,
         outer_count=base.outer_count,
         sweeps=base.sweeps,
@@ -424,11 +442,13 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         whole_spread=np.array([not multicast[:, t].all() for t in range(T)]),
         asks=np.array([row[:2] for row in limited], np.int64).reshape(len(limited), 2),
         bandwidth=np.array([row[2] for row in limited], np.float64),
+        pace=np.array([1.0 / (above[row[0]] * row[2]) for row in limited], np.float64),
         fits=fits,
         multicast=multicast,
         sends=sends,
         upper=upper,
         above=above,
+        copies=copies,
         read=read,
         update=update,
         fill=fill,
