@@ -350,6 +350,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
     copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
     merged = np.array([(ways.lanes / shares[T : 2 * T]).max(axis=1) for ways, shares in zip(base.spreads, base.shares, strict=True)])
+    merged = np.where(np.asarray(space.multicast, bool), merged, 1.0)
     sends = np.full((L, T), -1, np.int64)
     upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
