@@ -864,5 +864,6 @@ def expand_spatial(
             if level > 0:
                 label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes, label)
             else:  # complete: only the model can tell
+                label.power += p.leak[0] * lanes
                 label.interface = np.int64(table.state[0] if g.sparse else 0)
             add_label(table, label, t.state)
