@@ -75,6 +75,7 @@ class Terrain(NamedTuple):
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
     fill: Any  # (L + 1, T) energy of a word filled at the child
+    compact: Any  # (L, T) least share of the dense words that the level's format keeps
     sparse: bool
     sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping and empty tiles leave
     filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse
@@ -193,9 +194,9 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         at, limits = g.asks[q, 0], g.asks[q, 1]
         words = 0.0
         if row >= 0 and g.parent[row, t] == at:
-            words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+            words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
         if at == level - 1 and limits != READS:
-            words += into
+            words += into * g.compact[at, t]
         out[1 + q] = words * g.pace[q]
 
 
@@ -244,9 +245,9 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
             at, limits = g.asks[q, 0], g.asks[q, 1]
             words = 0.0
             if row >= 0 and g.parent[row, t] == at:
-                words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+                words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
             if at == child and limits != READS:
-                words += into
+                words += into * g.compact[at, t]
             out[i, 1 + q] = words * g.pace[q]
     return reachable
 

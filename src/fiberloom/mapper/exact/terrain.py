@@ -453,6 +453,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         read=read,
         update=update,
         fill=fill,
+        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0),
         sparse=thin.sparse,
         sent_share=thin.sent_share,
         filled_share=thin.filled_share,
