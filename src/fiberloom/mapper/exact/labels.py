@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from fiberloom.mapper.exact.sweep import boundary_bound, shape_inside
+from fiberloom.mapper.exact.sweep import OPEN, READS, WRITES, crossing_bound, shape_inside, sweep_class
 from fiberloom.model.compiled import entry_point, kernel
 from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
 from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
@@ -21,8 +21,8 @@ from fiberloom.model.occupancy import combine
 from fiberloom.model.peer import peer_links
 from fiberloom.model.records import MAX_TENSORS
 
-DEMANDS: Final = 8
-"""Levels with a bandwidth limit that the search takes."""
+DEMANDS: Final = 12
+"""Bandwidth limits that the search takes."""
 
 LABEL: Final[Any] = np.dtype(
     [
@@ -31,14 +31,14 @@ LABEL: Final[Any] = np.dtype(
         ("choice", np.int64),  # row of the order table, or spread
         ("kind", np.int64),  # kind of the innermost loop so far
         ("interface", np.int64),
+        ("sweeps", np.float64),  # of the tensor that the innermost loop leaves open
         ("energy", np.float64),  # of all that crosses outside the shape
-        ("cycles", np.float64),  # least cycles that bandwidths outside ask for
+        ("cycles", np.float64),  # the most of `asked`
         ("lanes", np.float64),  # product of the spatial factors so far
         ("power", np.float64),  # leakage per cycle of the levels outside
         ("busy", np.float64),  # least computations that take a cycle, over all lanes
         ("value", np.float64),  # bound on the objective
-        ("reads", np.float64, (DEMANDS,)),  # words per instance so far, of levels with a bandwidth
-        ("writes", np.float64, (DEMANDS,)),
+        ("asked", np.float64, (DEMANDS,)),  # cycles that every limited bandwidth was asked for so far
         # per tensor: metadata energy that tiles further in decide on; where nothing is sparse, one over the iterations that
         # its tile stays put for
         ("pending", np.float64, (MAX_TENSORS,)),
@@ -68,14 +68,19 @@ class Scratch(NamedTuple):
     label: Any  # (1,) LABEL
     state: Any  # (X,)
     own: Any  # (T,)
-    entry: Any  # (S, K, J) bounds from where the labels stand
-    digit: Any  # (D,)
-    turn: Any  # (D,)
+    entry: Any  # (S, K, V, J + Q) bounds from where the labels stand
+    turned: Any  # (C, S, J + Q) bounds before the loops outside the run of a group
+    digit: Any  # (D + 1,)
+    turn: Any  # (D + 1,)
+    shape: Any  # (D + 1,)
+    loops: Any  # (D + 1,)
     kind_value: Any  # (K,)
-    rest: Any  # (J,)
+    rest: Any  # (J + Q,)
     heap: Any  # (n,) least bounds met in this step of a beam, the largest first; empty: no beam
     held: Any  # (1,) how many
     shapes: Any  # (L,) tile shape of every level outside
+    total: Any  # (1 + Q,)
+    part: Any  # (1 + Q,)
 
 
 BASE: Final = 64
@@ -123,14 +128,18 @@ def beaten(energy, cycles, rule, best, count):
 
 
 @entry_point
-def bound(energy, cycles, busy, lanes, power, level, rest, g, cost, rule, best, count):
+def bound(energy, asked, busy, lanes, power, level, rest, g, cost, rule, best, count):
     """Bound on the objective of every completion, infinity when all are beaten.
 
-    `rest[J]` are the least energies of the rest; `cost` holds the energy of compute and the leakage inside each level.
+    `asked[Q]` are the cycles of every bandwidth so far, `rest[J + Q]` the least energies and cycles of the rest; `cost` holds the energy of compute and the leakage inside each level.
     """
     least = np.inf
     alive = False
-    for j in range(rest.shape[0]):
+    columns = rest.shape[0] - g.asks.shape[0]
+    cycles = 0.0
+    for q in range(g.asks.shape[0]):
+        cycles = max(cycles, asked[q] + rest[columns + q])
+    for j in range(columns):
         h = rest[j]
         if h == np.inf:
             break
@@ -186,8 +195,8 @@ def add_label(table, label, state):
 def _as_good(a, b):
     if a.cycles > b.cycles or a.power > b.power or a.lanes < b.lanes or a.busy > b.busy * (1 + SLACK):
         return False
-    for level in range(a.reads.shape[0]):
-        if a.reads[level] > b.reads[level] * (1 + SLACK) or a.writes[level] > b.writes[level] * (1 + SLACK):
+    for q in range(DEMANDS):
+        if a.asked[q] > b.asked[q] * (1 + SLACK):
             return False
     for t in range(MAX_TENSORS):  # noqa: SIM110 - compiled
         if a.pending[t] > b.pending[t] * (1 + SLACK):
@@ -393,6 +402,21 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
 
 
 @kernel
+def sweeps_of(p, g, w, start, label):
+    """How often the tensor that the innermost loop leaves open was gone through by the loops outside its run."""
+    t = g.opens[label.kind]
+    if t < 0:
+        return 1.0
+    run = 1
+    for i in range(start, w.active_count):
+        if w.active_axis[i] == 0:
+            if p.is_relevant[t, w.active_variable[i]]:
+                break
+            run *= w.active_bound[i]
+    return g.idle[t, label.shape] / run
+
+
+@kernel
 def _crossing_words(p, g, m, w, level, t):
     """Dense words that one parent reads and is updated with, that one child is filled with, and passes on to neighbours."""
     row = level
@@ -432,23 +456,27 @@ def _copies(p, level, instances):
 
 
 @kernel
+def _ask(g, label, level, read, written):
+    """Words that an instance of a level reads and writes take their cycles."""
+    for q in range(g.asks.shape[0]):
+        if g.asks[q, 0] == level:
+            limits = g.asks[q, 1]
+            words = (read if limits != WRITES else 0.0) + (written if limits != READS else 0.0)
+            label.asked[q] += words / g.bandwidth[q]
+
+
+@kernel
 def cross(p, g, m, w, level, t, label):
     """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
     k, c = g.parent[level, t], level - 1
     read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
     energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
     energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.block_of[k, t]
-    slot = g.demand[k]
-    if slot >= 0:
-        label.reads[slot] += read
-        label.writes[slot] += updated
+    _ask(g, label, k, read, updated)
     if level > 0:
         copies = _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
         energy += (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL]) * copies
-        slot = g.demand[c]
-        if slot >= 0:
-            label.writes[slot] += filled
-            label.reads[slot] += passed
+        _ask(g, label, c, passed, filled)
     return energy
 
 
@@ -505,10 +533,7 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     energy = read * vectors * (surviving * p.energy[k, READ, ACTUAL] + gone * p.energy[k, READ, kind])
     energy += updated * vectors * (surviving * p.energy[k, UPDATE, ACTUAL] + gone * p.energy[k, UPDATE, kind])
     passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
-    slot = g.demand[k]
-    if slot >= 0:
-        label.reads[slot] += read * share * passing
-        label.writes[slot] += updated * share * passing
+    _ask(g, label, k, read * share * passing, updated * share * passing)
     if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
         # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
         bits = g.metadata[k, t]
@@ -532,10 +557,7 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
         share_inside = _arriving(p, g, c, t, shapes)
         vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.block_of[c, t]
         energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
-        slot = g.demand[c]
-        if slot >= 0:
-            label.writes[slot] += filled * share_inside * surviving
-            label.reads[slot] += passed * share_inside * surviving
+        _ask(g, label, c, passed * share_inside * surviving, filled * share_inside * surviving)
         if p.is_compressed[k, t] and not p.is_compressed[c, t]:
             energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
             if t == p.output:
@@ -563,100 +585,154 @@ def least_busy(p, g, level, state):
 
 
 @kernel
-def least_cycles(p, g, label):
-    """Cycles that the demands so far ask of the levels' bandwidths."""
-    cycles = 0.0
-    for level in range(p.levels):
-        slot = g.demand[level]
-        if slot >= 0:
-            reads, writes = label.reads[slot], label.writes[slot]
-            cycles = max(cycles, reads / p.read_bandwidth[level])
-            cycles = max(cycles, writes / p.write_bandwidth[level])
-            cycles = max(cycles, (reads + writes) / p.shared_bandwidth[level])
-    return cycles
+def _promise(g, origin, level, rest, cost, rule, best, found):
+    """Bound on what continues a label whose energy and cycles stay what they are."""
+    return bound(
+        origin.energy, origin.asked, origin.busy, origin.lanes, origin.power, level, rest, g, cost, rule, best, found
+    )
 
 
 @entry_point
 def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t):
     """Continue labels ``first`` … ``last`` of `pool` by the temporal loops of the next level.
 
-    `after[S, K, J]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
+    `after[S, K, V, J + Q]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
+
+    The loops of a level are chosen group by group of what the innermost one leaves open: first those outside the run, as long as
+    the bound allows, then those of the run.
     """
     D, L = p.variables, p.levels
     level = L - 1 - depth // 2
-    K = after.shape[1]
-    label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
-        if bound(origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
-                 g, cost, rule, best, found) == np.inf:  # fmt: skip
+        at = sweep_class(g, g.opens[origin.kind], origin.sweeps) if g.opens[origin.kind] >= 0 else 0
+        if _promise(g, origin, level, t.entry[origin.shape, origin.kind, at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         for i in range(t.state.shape[0]):
             t.state[i] = states[source, i]
         start = origin.shape
+        still = True
         for d in range(D):
-            t.digit[d] = (start // g.stride[d]) % g.count[d]
-            t.turn[d] = 0
-        while True:
-            shape = 0
-            loops = 0
-            legal = True
-            for d in range(D):
-                if g.below_count[level, d, t.digit[d]] == 0:
-                    legal = False
-                    break
-                to = g.below[level, d, t.digit[d], t.turn[d]]
-                shape += to * g.stride[d]
-                if to != t.digit[d]:
-                    loops |= 1 << d
-            if not legal:
-                break
-            for k in range(K):
-                t.kind_value[k] = -1.0
-            for row in range(table.order_first[level, loops], table.order_first[level, loops + 1]):
-                kind = g.kind_of[table.orders[level, row, 0]] if loops else origin.kind
-                if t.kind_value[kind] < 0.0:
-                    t.kind_value[kind] = bound(
-                        origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, after[shape, kind],
-                        g, cost, rule, best, found,
-                    )  # fmt: skip
-                    if not within_beam(t, t.kind_value[kind]):
-                        t.kind_value[kind] = np.inf
-                if t.kind_value[kind] == np.inf:
+            digit = (start // g.stride[d]) % g.count[d]
+            t.digit[d] = digit
+            n = g.below_count[level, d, digit]
+            if n == 0 or g.below[level, d, digit, n - 1] != digit:
+                still = False
+        if still:
+            t.kind_value[origin.kind] = _promise(g, origin, level, after[start, origin.kind, at], cost, rule, best, found)
+            if t.kind_value[origin.kind] < np.inf and within_beam(t, t.kind_value[origin.kind]):
+                _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
+        for group in range(g.trails.shape[0]):
+            outside = g.outer_count[group]
+            if _promise(g, origin, level, t.turned[group, start], cost, rule, best, found) == np.inf and (
+                g.status[origin.kind, g.opens_of[group]] != OPEN if g.opens_of[group] >= 0 else True
+            ):
+                continue
+            i = 0
+            t.turn[0] = 0
+            t.shape[0] = start
+            t.loops[0] = 0
+            while i >= 0:
+                if i == D:
+                    if t.loops[D] != t.loops[outside]:  # the run has a loop
+                        _close_group(
+                            p, g, w, origin, source, level, group, t.shape[outside], t.loops[outside], t.shape[D],
+                            t.loops[D], after, table, rule, best, found, cost, plain, t,
+                        )  # fmt: skip
+                    i -= 1
                     continue
-                position = BASE
-                for i in range(D - 1, -1, -1):  # loops of the order stand innermost first
-                    d = table.orders[level, row, i]
-                    if d >= 0:
-                        f = g.extents[start, d] // g.extents[shape, d]
-                        position = prepend(w, position, d, f, level, 0)
-                label.parent = source
-                label.shape = shape
-                label.choice = row
-                label.kind = kind
-                label.energy = origin.energy
-                label.cycles = origin.cycles
-                label.busy = origin.busy
-                label.lanes = origin.lanes
-                label.power = origin.power
-                label.value = t.kind_value[kind]
-                for i in range(label.reads.shape[0]):
-                    label.reads[i] = origin.reads[i]
-                    label.writes[i] = origin.writes[i]
-                for i in range(label.pending.shape[0]):
-                    label.pending[i] = origin.pending[i]
-                label.interface = interface(p, g, w, position, level, origin.lanes, plain, t.state, t.shapes, label)
-                add_label(table, label, t.state)
-            d = 0
-            while d < D:
-                t.turn[d] += 1
-                if t.turn[d] < g.below_count[level, d, t.digit[d]]:
-                    break
-                t.turn[d] = 0
-                d += 1
-            if d == D:
-                break
+                d = g.sequence[group, i]
+                digit = t.digit[d]
+                if t.turn[i] >= g.below_count[level, d, digit]:
+                    i -= 1
+                    continue
+                to = g.below[level, d, digit, t.turn[i]]
+                t.turn[i] += 1
+                shape = t.shape[i] + (to - digit) * g.stride[d]
+                loops = t.loops[i]
+                if to != digit:
+                    loops |= 1 << d
+                    if i < outside and (
+                        _promise(g, origin, level, t.turned[group, shape], cost, rule, best, found) == np.inf
+                    ):
+                        continue
+                i += 1
+                t.shape[i] = shape
+                t.loops[i] = loops
+                if i < D:
+                    t.turn[i] = 0
+
+
+@kernel
+def _close_group(
+    p, g, w, origin, source, level, group, middle, outer, shape, loops, after, table, rule, best, found, cost, plain, t
+):
+    """Labels for one choice of loops, by what the innermost one is: `outer` are those outside the run, from `middle` on it goes."""
+    open_ = g.opens_of[group]
+    sweeps = 1.0
+    if open_ >= 0:
+        if outer or g.status[origin.kind, open_] != OPEN:
+            sweeps = g.idle[open_, middle]
+        elif g.opens[origin.kind] == open_:
+            sweeps = origin.sweeps
+    at = sweep_class(g, open_, sweeps) if open_ >= 0 else 0
+    alive = False
+    for kind in range(1, g.group.shape[0]):
+        if g.group[kind] != group:
+            continue
+        t.kind_value[kind] = np.inf
+        present = False
+        for d in range(p.variables):
+            if (loops >> d) & 1 and g.kind_of[d] == kind:
+                present = True
+        if not present:
+            continue
+        value = _promise(g, origin, level, after[shape, kind, at], cost, rule, best, found)
+        if value < np.inf and within_beam(t, value):
+            t.kind_value[kind] = value
+            alive = True
+    if alive:
+        _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table, rule, best, found, cost, plain, t)
+
+
+@kernel
+def _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table, rule, best, found, cost, plain, t):
+    """Labels for one choice of loops, one per order whose innermost loop is of the group and promises something."""
+    D = p.variables
+    label = t.label[0]
+    for row in range(table.order_first[level, loops], table.order_first[level, loops + 1]):
+        kind = g.kind_of[table.orders[level, row, 0]] if loops else origin.kind
+        if loops and (g.group[kind] != group or t.kind_value[kind] == np.inf):
+            continue
+        position = BASE
+        for i in range(D - 1, -1, -1):  # loops of the order stand innermost first
+            d = table.orders[level, row, i]
+            if d >= 0:
+                f = g.extents[origin.shape, d] // g.extents[shape, d]
+                position = prepend(w, position, d, f, level, 0)
+        label.parent = source
+        label.shape = shape
+        label.choice = row
+        label.kind = kind
+        label.energy = origin.energy
+        label.cycles = origin.cycles
+        label.busy = origin.busy
+        label.lanes = origin.lanes
+        label.power = origin.power
+        label.value = t.kind_value[kind]
+        label.sweeps = sweeps_of(p, g, w, position, label)
+        if g.opens[kind] >= 0:
+            at = sweep_class(g, g.opens[kind], label.sweeps)
+            label.value = max(label.value, _promise(g, origin, level, after[shape, kind, at], cost, rule, best, found))
+            if label.value == np.inf:
+                continue
+        for i in range(DEMANDS):
+            label.asked[i] = origin.asked[i]
+        for i in range(label.pending.shape[0]):
+            label.pending[i] = origin.pending[i]
+        label.interface = interface(p, g, w, position, level, origin.lanes, plain, t.state, t.shapes, label)
+        add_label(table, label, t.state)
 
 
 @entry_point
@@ -669,12 +745,13 @@ def expand_spatial(
     """
     D, L, T = p.variables, p.levels, p.tensors
     level = L - 1 - depth // 2
-    J = after.shape[2]
+    columns = after.shape[3]
     label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
-        if bound(origin.energy, origin.cycles, origin.busy, origin.lanes, origin.power, level, t.entry[origin.shape, origin.kind],
-                 g, cost, rule, best, found) == np.inf:  # fmt: skip
+        open_ = g.opens[origin.kind]
+        at = sweep_class(g, open_, origin.sweeps) if open_ >= 0 else 0
+        if _promise(g, origin, level, t.entry[origin.shape, origin.kind, at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         steps = 1.0
@@ -694,18 +771,24 @@ def expand_spatial(
             if level == 0:
                 if shape != 0:
                     continue
-            elif not g.fits[level - 1, shape] or after[shape, origin.kind, 0] == np.inf:
+            elif not g.fits[level - 1, shape]:
                 continue
+            sweeps = 1.0
+            if open_ >= 0:
+                sweeps = origin.sweeps * shares[open_, v]
+                at = sweep_class(g, open_, sweeps)
             lanes = origin.lanes * g.lanes[level, v]
             power = origin.power
             if level > 0:
                 power += p.leak[level] * lanes
-            crossing = boundary_bound(p, g, level, v, origin.shape, shape, origin.kind, shares)
-            for j in range(J):
-                t.rest[j] = after[shape, origin.kind, j] if level > 0 else 0.0
+            crossing_bound(p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, t.total, t.part)
+            for j in range(columns):
+                t.rest[j] = after[shape, origin.kind, at, j] if level > 0 else 0.0
+            for q in range(g.asks.shape[0]):
+                t.rest[columns - g.asks.shape[0] + q] += t.total[1 + q]
             promise = bound(
-                origin.energy + crossing,
-                origin.cycles,
+                origin.energy + t.total[0],
+                origin.asked,
                 origin.busy,
                 lanes,
                 power,
@@ -745,11 +828,11 @@ def expand_spatial(
             label.shape = shape
             label.choice = v
             label.kind = origin.kind
+            label.sweeps = sweeps
             label.lanes = lanes
             label.power = power
-            for i in range(label.reads.shape[0]):
-                label.reads[i] = origin.reads[i]
-                label.writes[i] = origin.writes[i]
+            for i in range(DEMANDS):
+                label.asked[i] = origin.asked[i]
             for i in range(label.pending.shape[0]):
                 label.pending[i] = origin.pending[i]
             energy = origin.energy
@@ -769,14 +852,18 @@ def expand_spatial(
                     if g.parent[level, i] >= 0:
                         energy += cross(p, g, m, w, level, i, label)
             label.energy = energy
-            label.cycles = max(origin.cycles, least_cycles(p, g, label))
+            label.cycles = 0.0
+            for q in range(g.asks.shape[0]):
+                label.cycles = max(label.cycles, label.asked[q])
+                t.rest[columns - g.asks.shape[0] + q] -= t.total[1 + q]
             label.value = bound(
-                energy, label.cycles, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+                energy, label.asked, label.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
             )
             if label.value == np.inf:
                 continue
             if level > 0:
                 label.interface = interface(p, g, w, position, level - 1, lanes, plain, t.state, t.shapes, label)
             else:  # complete: only the model can tell
+                label.power += p.leak[0] * lanes
                 label.interface = np.int64(table.state[0] if g.sparse else 0)
             add_label(table, label, t.state)

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
-from fiberloom.mapper.exact.labels import LABEL, Scratch, Table
+from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.sweep import Terrain
@@ -74,9 +74,23 @@ class Optimum:
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
+class _Sweep(NamedTuple):
+    """Bounds at one level: ``(S, K, V, J + Q)`` before its fan-out and before its loops, ``(C, S, J + Q)`` before the loops outside
+    a run."""
+
+    spatial: Array
+    temporal: Array
+    turned: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return sum(a.nbytes for a in self)
+
+
 @dataclass
 class _Template:
-    """One choice of keeps: its tables, its loop orders, the bounds by stage (None while they are not in memory)."""
+    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it."""
 
     keep: Array
     land: Terrain
@@ -84,9 +98,9 @@ class _Template:
     order_first: Array
     compute_pj: float
     busy: float
-    bounds: tuple[list[Array], list[Array]] | None = None
+    tried: bool = False
     root: Array | None = None
-    """``(J,)`` least energy of everything, by least lanes."""
+    """``(J + Q,)`` least energy of everything, by least lanes, and least cycles of every bandwidth."""
 
 
 class _Stop(Exception):
@@ -126,6 +140,7 @@ class ExactSearch:
         self.collect = collect
         self.complete: list[PackedMappings] = []
         self.tables = OccupancyTables(problem)
+        self.sweeps: dict[bytes, _Sweep] = {}
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
         self.mappings = np.zeros(1, MAPPING)
@@ -147,7 +162,6 @@ class ExactSearch:
 
     def _search(self, base: Ground) -> None:
         """All passes; `cut` bounds what is not finished when this is left early."""
-        held = 0.0
         templates: list[_Template] = []
         self.cut = 0.0  # until every choice of keeps has a bound, nothing is known of the rest
         for number, chosen in enumerate(subsets(self.space.free_keep)):
@@ -155,14 +169,9 @@ class ExactSearch:
             if template is None:
                 continue
             self._bounds(base, template)
-            assert template.bounds is not None
-            if number < _FIRST_KEEPS and not self._hopeless(template):
+            if not self.found:
                 self._layers(base, template, _BEAMS[0])
-            size = sum(a.nbytes for stage in template.bounds for a in stage)
-            if held + size > self.memory / 4:
-                template.bounds = None
-            else:
-                held += size
+                template.tried = True
             if not self._hopeless(template):
                 templates.append(template)
             self.statistics["keeps"] += 1
@@ -170,26 +179,28 @@ class ExactSearch:
             if self._late():
                 raise _Stop
         templates.sort(key=self._root_value)
-        dropped = math.inf
-        for beam in (_BEAMS[1], 0):
-            for i, template in enumerate(templates):
-                self.cut = min([dropped, *(self._root_value(t) for t in templates[i if not beam else 0 :])])
-                if (beam and i >= _FIRST_KEEPS) or self._hopeless(template):
-                    continue
-                self._bounds(base, template)
-                self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
-                left_out = self._layers(base, template, beam)
-                if not beam:
-                    dropped = min(dropped, left_out)
-                if held > self.memory / 4:
-                    template.bounds = None
-            if beam and base.points.size >= _MOVE_SHAPES:
+        for beam in _BEAMS:
+            for template in templates[:_FIRST_KEEPS]:
+                if not (beam == _BEAMS[0] and template.tried) and not self._hopeless(template):
+                    self._layers(base, template, beam)
+            self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
+            if self.cut > self._value() * _CLOSE:
+                break
+        else:
+            if base.points.size >= _MOVE_SHAPES:
                 self._move()
+        dropped = math.inf
+        for i, template in enumerate(templates):
+            self.cut = min([dropped, *(self._root_value(t) for t in templates[i:])])
+            if self._hopeless(template):
+                continue
+            self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
+            dropped = min(dropped, self._layers(base, template, 0))
         self.cut = dropped
 
     def _move(self) -> None:
         """Improve the incumbent by moves where much is still open between it and the bound."""
-        if self.front or not self.found or self.cut > self._value() * _CLOSE or self.collect:
+        if self.front or not self.found or self.collect:
             return
         rows, energy, cycles = improved(
             self.evaluator, self.space, self.objective, self.rows[0], self.best[:1, 0], self.best[:1, 1], _MOVE_SECONDS,
@@ -211,29 +222,36 @@ class ExactSearch:
             return None
         return _Template(keep, land, *base.orders_for(keep), *self._compute(base, keep))
 
-    def _bounds(self, base: Ground, template: _Template) -> None:
-        """Sweep, unless its tables are still there."""
-        if template.bounds is not None:
-            return
+    def _bounds(self, base: Ground, template: _Template) -> list[_Sweep]:
+        """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
         p, land = self.problem.arrays[0], template.land
-        L = land.parent.shape[0] - 1
-        S, K, J = base.points.size, len(base.status), base.threshold.shape[1]
-        temporal, spatial = [], []
-        inner = np.zeros((1, 1, 1))
-        scratch = [np.empty((S, J)) for _ in range(3)]
-        rows = np.zeros(J, np.int64)
+        L, T = land.parent.shape[0] - 1, land.parent.shape[1]
+        S, K, V, n = base.points.size, len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
+        found: list[_Sweep] = []
+        inner = np.zeros((1, 1, 1, n))
         for level in range(L):
-            before = np.empty((S, K, J))
-            sweep.sweep_spatial(p, land, level, inner, before, rows, base.shares[level])
-            spatial.append(before)
-            outer = np.empty((S, K, J))
-            sweep.sweep_temporal(p, land, level, before, outer, *scratch)
-            temporal.append(outer)
-            inner = outer
+            inside = template.keep if land.sparse else template.keep[:level]
+            key = b"".join(a.tobytes() for a in (inside, land.parent[: level + 1], land.sends[: level + 1]))
+            if key not in self.sweeps:
+                if sum(s.nbytes for s in self.sweeps.values()) > self.memory / 4:
+                    self.sweeps.clear()
+                before, outer = np.empty((2, S, K, V, n))
+                turned = np.empty((len(base.trails), S, n))
+                parts, swept = np.zeros((T, 3, 1 + len(land.asks))), np.zeros((T, V, 1 + len(land.asks)))
+                sweep.sweep_spatial(
+                    p, land, level, inner, before, np.zeros(n, np.int64), base.shares[level], parts, swept,
+                    np.zeros(1 + len(land.asks)),
+                )  # fmt: skip
+                sweep.sweep_temporal(
+                    p, land, level, before, outer, turned, *np.empty((2, S, V * n)), *np.empty((2, S, n))
+                )  # fmt: skip
+                self.sweeps[key] = _Sweep(before, outer, turned)
+            found.append(self.sweeps[key])
+            inner = found[-1].temporal
             if self._late():
                 raise _Stop
-        template.bounds = temporal, spatial
-        template.root = temporal[-1][-1, 0].copy()
+        template.root = found[-1].temporal[-1, 0, 0].copy()
+        return found
 
     def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
         """Least energy of compute, and least computations that take a cycle.
@@ -274,7 +292,7 @@ class ExactSearch:
     def _root(self, template: _Template) -> Any:
         root = np.zeros(1, LABEL)
         L = template.land.parent.shape[0] - 1
-        root["parent"], root["lanes"] = -1, 1.0
+        root["parent"], root["lanes"], root["sweeps"] = -1, 1.0, 1.0
         root["shape"] = len(template.land.extents) - 1
         root["power"] = self.problem.arrays[0]["leak"][L]
         root["busy"] = template.busy
@@ -284,7 +302,7 @@ class ExactSearch:
         p = self.problem.arrays[0]
         L = int(p["levels"])
         return float(
-            labels.bound(0.0, 0.0, template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
+            labels.bound(0.0, np.zeros(DEMANDS), template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
                          self._cost(template), self.rule, self.best, self.found)
         )  # fmt: skip
 
@@ -296,15 +314,14 @@ class ExactSearch:
 
         Returns the least bound among labels that memory had no room for.
         """
-        assert template.bounds is not None
-        temporal, spatially = template.bounds
+        bounds = self._bounds(base, template)
         left_out = math.inf
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
         cost = self._cost(template)
-        K, J = len(base.status), base.threshold.shape[1]
+        K, V, n = len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
-        told = (land.demand >= 0).any() or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
+        told = len(land.asks) > 0 or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
         plain = not told
         pool = [self._root(template)]
         everything = pool[0]
@@ -317,15 +334,14 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = temporal[level - 1] if level else np.zeros((1, K, J))
-                entry = spatially[level]
+                after = bounds[level - 1].temporal if level else np.zeros((1, K, V, n))
+                entry = bounds[level].spatial
             else:
-                after, entry = spatially[level], temporal[level]
+                after, entry = bounds[level].spatial, bounds[level].temporal
             scratch = Scratch(
                 np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry,
-                np.zeros(len(land.count), np.int64), np.zeros(len(land.count), np.int64), np.zeros(K),
-                np.zeros(J), np.zeros(4 * beam), np.zeros(1, np.int64),
-                np.zeros(L, np.int64),
+                bounds[level].turned, *(np.zeros(len(land.count) + 1, np.int64) for _ in range(4)), np.zeros(K), np.zeros(n),
+                np.zeros(4 * beam), np.zeros(1, np.int64), np.zeros(L, np.int64), *np.zeros((2, 1 + len(land.asks))),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:

@@ -1,10 +1,10 @@
-"""The bound: least energy that the rest of a mapping can take, for every tile shape, by one sweep from compute outwards.
+"""The bound: least energy and cycles that the rest of a mapping can take, for every tile shape, by one sweep from compute outwards.
 
-The sweep solves a relaxed problem exactly. What it relaxes is memory of the loops further out: a tensor that the innermost
-loop met so far leaves in place is assumed to have been left in place by all loops outside it, and gating and skipping to
-act on the smallest boxes that the schedule allows. Which tensors those are follows from that one loop, so that a state is
-(stage, tile shape, kind of the last loop), and the bound is the shortest path in that graph, for each of several least
-numbers of lanes still to be filled.
+The sweep solves a relaxed problem exactly. A state is (stage, tile shape, kind of the last loop, sweeps): the last loop tells which
+tensor it leaves in place, and *sweeps* is how often that tensor has been gone through by the loops outside its run. Relaxed is
+only what reuse of sliding windows further out may do, gating and skipping see the smallest boxes that the schedule allows,
+and sweeps are rounded down to a few. Energies are told apart by several least numbers of lanes still to be filled; the last
+columns of a table are the least cycles that each limited bandwidth is asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fiberloom.model.compiled import entry_point, kernel
+
+READS, WRITES, BOTH = 0, 1, 2
+"""What a bandwidth limits."""
 
 OPEN, WINDOW, CLOSED = 0, 1, 2
 """What a loop does to a tensor's reuse: leaves its tile in place, moves a window, or moves on to new elements."""
@@ -39,6 +42,16 @@ class Terrain(NamedTuple):
     ceiling: Any  # (L + 1, J) most lanes that a completion counted under the threshold has
     kind_of: Any  # (D,) kind of a loop over each variable
     status: Any  # (K, T) OPEN, WINDOW, CLOSED
+    opens: Any  # (K,) tensor whose sweeps a state of the kind counts; −1: none
+    opens_of: Any  # (C,) the same by group
+    group: Any  # (K,) kinds of one group open the same tensor
+    trails: Any  # (C, D) variables whose loops stand innermost when a group does
+    counted: Any  # (T,) whether any kind counts the tensor's sweeps
+    sweeps_inside: Any  # (L, n, T, V) place of a number of sweeps times the children that a spread gives the same positions
+    sequence: Any  # (C, D) variables in the order in which loops of a level are chosen: the trailing ones last
+    outer_count: Any  # (C,) how many do not trail
+    sweeps: Any  # (T, V) numbers of sweeps that are told apart, ascending from 1
+    idle_class: Any  # (T, S) place of `idle` among them
     parent: Any  # (L + 1, T) keeper outside of what row c + 1 (row 0: compute) is filled from; −1: keeps nothing
     whole: Any  # (T, S) words of the tile
     idle: Any  # (T, S) iterations of irrelevant variables outside the tile
@@ -50,15 +63,19 @@ class Terrain(NamedTuple):
     )
     window_lanes: Any  # (L, T) lanes outside the level's fan-out that may hold different windows, at most
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
-    demand: Any  # (L,) slot of the level's demands in labels; −1: unlimited
+    asks: Any  # (Q, 2) limited bandwidths: level, and what it limits (`READS`, `WRITES`, `BOTH`)
+    bandwidth: Any  # (Q,) words per cycle and instance
+    pace: Any  # (Q,) cycles per word when all instances share it
     fits: Any  # (L, S)
     multicast: Any  # (L, T)
     sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
-    upper: Any  # (L + 1, T) children of the fan-outs between the parent and where its traffic is charged, at most
+    upper: Any  # (L + 1, T) children per position, of the fan-outs between the parent and where its traffic is charged, at most
     above: Any  # (L,) instances of the level, at most
+    copies: Any  # (L, T) instances that hold the same elements, at most
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
     fill: Any  # (L + 1, T) energy of a word filled at the child
+    compact: Any  # (L, T) least share of the dense words that the level's format keeps
     sparse: bool
     sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping and empty tiles leave
     filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse
@@ -107,71 +124,160 @@ def _swept_again(g, t, level, shape, times, lanes):
     )
 
 
-@entry_point
-def boundary_bound(p, g, level, v, before, after, kind, shares):
-    """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`.
+@kernel
+def sweep_class(g, t, sweeps):
+    """Place of a number of sweeps: the largest one told apart that is not above it."""
+    n = g.sweeps.shape[1]
+    i = 0
+    while i + 1 < n and g.sweeps[t, i + 1] <= sweeps * (1 + 1e-12):
+        i += 1
+    return i
 
-    `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop.
+
+@kernel
+def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out):
+    """Least energy of tensor `t` across the fan-out of `level`, ``out[0]``, and cycles of every bandwidth, ``out[1:]``.
+
+    `sweeps` counts how often an open tensor was gone through.
     """
-    energy = 0.0
-    for t in range(p.tensors):
-        status = g.status[kind, t]
-        # what the parent sends: charged at the innermost fan-out between it and the child, or at the child's own
-        row = g.sends[level, t]
-        if row >= 0:
-            k = g.parent[row, t]
-            upper = float(g.upper[row, t])
-            if row == 0:
-                content = g.outside[0] / upper
-                if g.multicast[level, t]:
-                    content *= shares[p.tensors + t, v] / g.lanes[level, v]
-            else:
-                if status == OPEN:
-                    content = g.size[t]
-                elif status == WINDOW:
-                    content = _swept_again(g, t, level, after, g.idle[t, before] / upper, shares[2 * p.tensors + t, v])
-                elif g.windowed[t]:
-                    content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
-                else:
-                    content = g.size[t] * max(1.0, g.idle[t, before] / upper)
-                if not g.multicast[level, t]:
-                    content *= shares[t, v]
-            part = 0.0
-            if t == p.output:
-                part = content * g.update[row, t]
-                content = max(0.0, content - g.size[t] * min(g.above[k], g.idle[t, before]))
-            part += content * g.read[row, t]
-            if g.sparse:
-                part *= g.sent_share[row, t, after if row > 0 else 0]
-            energy += part
-        # what the child is filled with
-        if level > 0 and g.parent[level, t] >= 0:
+    energy = read = updated = into = 0.0
+    Q = g.asks.shape[0]
+    row = g.sends[level, t]
+    if row >= 0:
+        k = g.parent[row, t]
+        upper = float(g.upper[row, t])
+        if row == 0:
+            content = g.outside[0] / upper
+            if g.multicast[level, t]:
+                content *= shares[p.tensors + t, v] / g.lanes[level, v]
+        else:
             if status == OPEN:
-                filled = g.size[t] * shares[t, v]
+                if g.windowed[t]:
+                    content = _swept_again(g, t, level, after, sweeps / upper, shares[2 * p.tensors + t, v])
+                else:
+                    content = g.size[t] * max(1.0, sweeps / upper)
             elif status == WINDOW:
-                filled = _swept_again(g, t, level, after, g.idle[t, after], shares[2 * p.tensors + t, v])
+                content = _swept_again(g, t, level, after, g.idle[t, before] / upper, shares[2 * p.tensors + t, v])
             elif g.windowed[t]:
-                filled = g.whole[t, after] * g.outside[after]
+                content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
             else:
-                filled = g.size[t] * g.idle[t, after]
+                content = g.size[t] * max(1.0, g.idle[t, before] / upper)
+            if not g.multicast[level, t]:
+                content *= shares[t, v]
+        share = g.sent_share[row, t, after if row > 0 else 0] if g.sparse else 1.0
+        if t == p.output:
+            updated = content
+            content = max(0.0, content - g.size[t] * min(g.copies[k, t], g.idle[t, before]))
+        read = content
+        energy += (updated * g.update[row, t] + read * g.read[row, t]) * share
+        read *= share
+        updated *= share
+    if level > 0 and g.parent[level, t] >= 0:
+        if status == OPEN:
+            if g.windowed[t]:
+                into = _swept_again(g, t, level, after, sweeps * shares[t, v], shares[2 * p.tensors + t, v])
+            else:
+                into = g.size[t] * sweeps * shares[t, v]
+        elif status == WINDOW:
+            into = _swept_again(g, t, level, after, g.idle[t, after], shares[2 * p.tensors + t, v])
+        elif g.windowed[t]:
+            into = g.whole[t, after] * g.outside[after]
+        else:
+            into = g.size[t] * g.idle[t, after]
+        if t == p.output:
+            into = max(0.0, into - g.size[t] * min(g.copies[level - 1, t], g.idle[t, after]))
+        if g.sparse:
+            into *= g.filled_share[level, t, after]
+        energy += into * g.fill[level, t]
+    out[0] = energy
+    for q in range(Q):
+        at, limits = g.asks[q, 0], g.asks[q, 1]
+        words = 0.0
+        if row >= 0 and g.parent[row, t] == at:
+            words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
+        if at == level - 1 and limits != READS:
+            words += into * g.compact[at, t]
+        out[1 + q] = words * g.pace[q]
+
+
+@kernel
+def _open_bounds(p, g, level, v, before, after, t, shares, out):
+    """`_tensor_bound` of an open tensor for every number of sweeps told apart, ``out[V, 1 + Q]``; returns how many can be."""
+    V, Q = g.sweeps.shape[1], g.asks.shape[0]
+    reachable = 0
+    while reachable < V and g.sweeps[t, reachable] <= g.idle[t, before]:
+        reachable += 1
+    row = g.sends[level, t]
+    if g.windowed[t] or row == 0:
+        for i in range(reachable):
+            _tensor_bound(p, g, level, v, before, after, t, OPEN, g.sweeps[t, i], shares, out[i])
+        return reachable
+    size, child = g.size[t], level - 1
+    keeps = level > 0 and g.parent[level, t] >= 0
+    first = first_inside = 0.0
+    if t == p.output:
+        if row >= 0:
+            first = size * min(g.copies[g.parent[row, t], t], g.idle[t, before])
+        if keeps:
+            first_inside = size * min(g.copies[child, t], g.idle[t, after])
+    share = inside = 1.0
+    if g.sparse:
+        if row >= 0:
+            share = g.sent_share[row, t, after]
+        if keeps:
+            inside = g.filled_share[level, t, after]
+    copies = size if g.multicast[level, t] else size * shares[t, v]
+    for i in range(reachable):
+        times = g.sweeps[t, i]
+        energy = read = updated = into = 0.0
+        if row >= 0:
+            read = copies * max(1.0, times / g.upper[row, t])
             if t == p.output:
-                filled = max(0.0, filled - g.size[t] * min(g.above[level - 1], g.idle[t, after]))
-            part = filled * g.fill[level, t]
-            if g.sparse:
-                part *= g.filled_share[level, t, after]
-            energy += part
-    return energy
+                updated = read * share
+                read = max(0.0, read - first)
+            read *= share
+            energy = updated * g.update[row, t] + read * g.read[row, t]
+        if keeps:
+            into = max(0.0, size * times * shares[t, v] - first_inside) * inside
+            energy += into * g.fill[level, t]
+        out[i, 0] = energy
+        for q in range(Q):
+            at, limits = g.asks[q, 0], g.asks[q, 1]
+            words = 0.0
+            if row >= 0 and g.parent[row, t] == at:
+                words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
+            if at == child and limits != READS:
+                words += into * g.compact[at, t]
+            out[i, 1 + q] = words * g.pace[q]
+    return reachable
 
 
 @entry_point
-def sweep_spatial(p, g, level, inner, out, inner_rows, shares):
-    """``out[S, K, J]``: least energy from before the fan-out of `level`; `inner[S, K, J]` from inside it."""
-    S, K, J = out.shape
-    D = p.variables
-    for s in range(S):
-        for k in range(K):
-            for j in range(J):
-                out[s, k, j] = np.inf
+def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, part):
+    """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`, and cycles.
+
+    `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop, `sweeps` those of
+    the tensor that it leaves open. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
+    """
+    total[:] = 0.0
+    for t in range(p.tensors):
+        times = sweeps if t == g.opens[kind] else 1.0
+        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], times, shares, part)
+        for c in range(total.shape[0]):
+            total[c] += part[c]
+
+
+@entry_point
+def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, base):
+    """``out[S, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`; `inner` likewise from inside it.
+
+    ``parts[T, 3, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
+    """
+    S, K, V, columns = out.shape
+    Q = g.asks.shape[0]
+    J = columns - Q
+    D, T = p.variables, p.tensors
+    out[:] = np.inf
     for v in range(g.spread_count[level]):
         lanes = g.lanes[level, v]
         for j in range(J):  # inner threshold that serves: the largest not above what is still needed
@@ -186,7 +292,6 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares):
                 chosen = -1
             inner_rows[j] = chosen
         for s in range(S):
-            after = s
             legal = True
             for d in range(D):
                 f = g.spread[level, v, d]
@@ -201,16 +306,41 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares):
                     continue
             elif not g.fits[level - 1, after]:
                 continue
+            for t in range(T):
+                for status in range(3):
+                    if status == CLOSED or (status == WINDOW and g.windowed[t]) or (status == OPEN and not g.counted[t]):
+                        _tensor_bound(p, g, level, v, s, after, t, status, 1.0, shares, parts[t, status])
+                if g.counted[t]:
+                    _open_bounds(p, g, level, v, s, after, t, shares, swept[t])
+                    parts[t, OPEN] = swept[t, 0]
             for k in range(K):
-                if level > 0 and inner[after, k, 0] == np.inf:
-                    continue
-                crossing = boundary_bound(p, g, level, v, s, after, k, shares)
-                for j in range(J):
-                    i = inner_rows[j]
-                    if i < 0:
+                open_ = g.opens[k]
+                for c in range(Q + 1):
+                    base[c] = 0.0
+                    for t in range(T):
+                        if t != open_:
+                            base[c] += parts[t, g.status[k, t], c]
+                for i in range(V if open_ >= 0 else 1):
+                    to = 0
+                    if open_ >= 0:
+                        if g.sweeps[open_, i] > g.idle[open_, s]:
+                            break
+                        to = g.sweeps_inside[level, v, open_, i]
+                    if level > 0 and inner[after, k, to, 0] == np.inf:
                         continue
-                    e = crossing + (inner[after, k, i] if level > 0 else 0.0)
-                    out[s, k, j] = min(out[s, k, j], e)
+                    energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
+                    for j in range(J):
+                        row = inner_rows[j]
+                        if row >= 0:
+                            e = energy + (inner[after, k, to, row] if level > 0 else 0.0)
+                            out[s, k, i, j] = min(out[s, k, i, j], e)
+                    for q in range(Q):
+                        c = base[1 + q]
+                        if open_ >= 0:
+                            c += swept[open_, i, 1 + q]
+                        if level > 0:
+                            c += inner[after, k, to, J + q]
+                        out[s, k, i, J + q] = min(out[s, k, i, J + q], c)
 
 
 @kernel
@@ -223,72 +353,111 @@ def shape_inside(p, g, s, level, v):
 
 
 @kernel
-def _close_along(p, g, level, d, rows, strict, source, out):
-    """``out[s] = min(source[s'])`` over the shapes s' that a loop over `d` leads to; a factor above 1 if `strict`."""
-    S = rows
+def _close_along(g, level, d, values, may_stay):
+    """Every shape takes the least of the shapes that a loop over `d`, or none, leads to; none always with `may_stay`."""
+    S, n = values.shape
+    for s in range(S - 1, -1, -1):  # digits below a shape's come later
+        digit = (s // g.stride[d]) % g.count[d]
+        base = s - digit * g.stride[d]
+        steps = g.below_count[level, d, digit]
+        stays = steps > 0 and g.below[level, d, digit, steps - 1] == digit  # digits below rise
+        if not stays and not may_stay:
+            for j in range(n):
+                values[s, j] = np.inf
+        for i in range(steps - 1 if stays else steps):
+            to = base + g.below[level, d, digit, i] * g.stride[d]
+            for j in range(n):
+                values[s, j] = min(values[s, j], values[to, j])
+
+
+@kernel
+def _step_along(g, level, d, source, out):
+    """``out[s] = min(out[s], source[s'])`` over the shapes s' that a loop over `d` leads to."""
+    S, n = source.shape
     for s in range(S):
         digit = (s // g.stride[d]) % g.count[d]
         base = s - digit * g.stride[d]
-        for j in range(out.shape[1]):
-            best = np.inf
-            for i in range(g.below_count[level, d, digit]):
-                to = g.below[level, d, digit, i]
-                if strict and to == digit:
-                    continue
-                best = min(best, source[base + to * g.stride[d], j])
-            out[s, j] = best
+        for i in range(g.below_count[level, d, digit]):
+            to = base + g.below[level, d, digit, i] * g.stride[d]
+            if to != s:
+                for j in range(n):
+                    out[s, j] = min(out[s, j], source[to, j])
+
+
+@kernel
+def _still(g, level, d, values):
+    """Leave in `values` only the shapes that may go without a loop over `d`."""
+    for s in range(values.shape[0]):
+        digit = (s // g.stride[d]) % g.count[d]
+        n = g.below_count[level, d, digit]
+        if n == 0 or g.below[level, d, digit, n - 1] != digit:
+            for j in range(values.shape[1]):
+                values[s, j] = np.inf
 
 
 @entry_point
-def sweep_temporal(p, g, level, after, out, a, b, c):
-    """``out[S, K, J]``: least energy from before the temporal loops of `level`; `after[S, K, J]` from after them.
+def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
+    """``out[S, K, V, J + Q]``: least energies and cycles from before the temporal loops of `level`; `after` from after them.
 
-    With loops, the innermost one is of some kind: all loops take any allowed factor, one of that kind a factor above 1.
-    `a`, `b`, `c` are scratch of shape ``(S, J)``.
+    The innermost loop is of some kind, and with it stand all loops that leave the same tensor open: the run that is longest.
+    ``turned[C, S, J + Q]`` gets the least from before the loops outside a run of each group, some of which may be behind already.
+    `none`, `some` are scratch ``(S, V·(J + Q))``, `least`, `loose` ``(S, J + Q)``.
     """
-    S, K, J = out.shape
+    S, K, V, n = out.shape
     D = p.variables
-    # no loops: every factor must be allowed to be 1
-    for s in range(S):
+    pinned = False  # whether a variable must have a loop
+    for d in range(D):
+        for digit in range(g.count[d]):
+            steps = g.below_count[level, d, digit]
+            if steps == 0 or g.below[level, d, digit, steps - 1] != digit:
+                pinned = True
+    for s in range(S):  # no loops: every factor must be allowed to be 1
         still = True
         for d in range(D):
             digit = (s // g.stride[d]) % g.count[d]
-            n = g.below_count[level, d, digit]
-            if n == 0 or g.below[level, d, digit, n - 1] != digit:
+            count = g.below_count[level, d, digit]
+            if count == 0 or g.below[level, d, digit, count - 1] != digit:
                 still = False
         for k in range(K):
-            for j in range(J):
-                out[s, k, j] = after[s, k, j] if still else np.inf
+            for i in range(V):
+                for j in range(n):
+                    out[s, k, i, j] = after[s, k, i, j] if still else np.inf
+    turned[:] = np.inf
     for kind in range(1, K):
+        group, open_ = g.group[kind], g.opens[kind]
+        width = V * n if open_ >= 0 else n
         for s in range(S):
-            for j in range(J):
-                a[s, j] = after[s, kind, j]
-                c[s, j] = np.inf
+            for i in range(V if open_ >= 0 else 1):
+                for j in range(n):
+                    none[s, i * n + j] = after[s, kind, i, j]
+                    some[s, i * n + j] = np.inf
+        # none: no loop of the kind so far; some: at least one
         for d in range(D):
-            if g.kind_of[d] != kind and g.count[d] > 1:
-                _close_along(p, g, level, d, S, False, a, b)
-                for s in range(S):
-                    for j in range(J):
-                        a[s, j] = b[s, j]
-        # c: at least one loop of the kind; a: any or none so far
+            if g.trails[group, d] and g.kind_of[d] != kind and g.count[d] > 1:
+                _close_along(g, level, d, none[:, :width], False)
         for d in range(D):
-            if g.kind_of[d] == kind and g.count[d] > 1:
-                _close_along(p, g, level, d, S, False, c, b)
-                for s in range(S):
-                    for j in range(J):
-                        c[s, j] = b[s, j]
-                _close_along(p, g, level, d, S, True, a, b)
-                for s in range(S):
-                    for j in range(J):
-                        c[s, j] = min(c[s, j], b[s, j])
-                # `a` goes on without a loop over d: factor 1 only
-                for s in range(S):
-                    digit = (s // g.stride[d]) % g.count[d]
-                    n = g.below_count[level, d, digit]
-                    if n == 0 or g.below[level, d, digit, n - 1] != digit:
-                        for j in range(J):
-                            a[s, j] = np.inf
+            if g.trails[group, d] and g.kind_of[d] == kind and g.count[d] > 1:
+                _close_along(g, level, d, some[:, :width], False)
+                _step_along(g, level, d, none[:, :width], some[:, :width])
+                _still(g, level, d, none[:, :width])
         for s in range(S):
+            at = g.idle_class[open_, s] * n if open_ >= 0 else 0
+            for j in range(n):
+                least[s, j] = some[s, at + j]
+                if pinned:
+                    loose[s, j] = some[s, at + j]
+        for d in range(D):
+            if not g.trails[group, d] and g.count[d] > 1:
+                _close_along(g, level, d, least, False)
+                if pinned:
+                    _close_along(g, level, d, loose, True)
+        for s in range(S):
+            for j in range(n):
+                turned[group, s, j] = min(turned[group, s, j], loose[s, j] if pinned else least[s, j])
             for k in range(K):
-                for j in range(J):
-                    out[s, k, j] = min(out[s, k, j], c[s, j])
+                for i in range(V):
+                    for j in range(n):
+                        out[s, k, i, j] = min(out[s, k, i, j], least[s, j])
+                        if open_ >= 0 and g.status[k, open_] == OPEN:  # the run goes on
+                            at = i if g.opens[k] == open_ else 0
+                            out[s, k, i, j] = min(out[s, k, i, j], some[s, at * n + j])

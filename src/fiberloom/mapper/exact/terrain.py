@@ -16,7 +16,7 @@ from fiberloom.mapper.exact.labels import BASE, DEMANDS
 from fiberloom.mapper.exact.lattice import Lattice, Spreads, lanes_within, lattice, spreads, temporal_steps
 from fiberloom.mapper.exact.orders import Relevance, orders_by_set
 from fiberloom.mapper.exact.sparsity import sparsity, statistics
-from fiberloom.mapper.exact.sweep import CLOSED, OPEN, WINDOW, Terrain
+from fiberloom.mapper.exact.sweep import BOTH, CLOSED, OPEN, READS, WINDOW, WRITES, Terrain
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.counting import FILL, READ, UPDATE
 from fiberloom.model.lower import Problem
@@ -24,8 +24,9 @@ from fiberloom.model.lower import Problem
 Array = NDArray[Any]
 
 _MOST_THRESHOLDS: Final = 16
-_TABLE_NUMBERS: Final = 20_000_000
-"""Most numbers in one table of bounds; fewer lane thresholds are told apart beyond."""
+_MOST_SWEEPS: Final = 12
+_TABLE_NUMBERS: Final = 8_000_000
+"""Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
 
 def _blockwise(p: Any, keep: Array) -> Array:
@@ -77,6 +78,11 @@ class Ground:
     kind_of: Array
     status: Array
     shares: tuple[Array, ...]
+    opens: Array
+    group: Array
+    trails: Array
+    sweeps: Array
+    size: Array
 
     def orders_for(self, keep: Array) -> tuple[Array, Array]:
         """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
@@ -129,6 +135,40 @@ class Ground:
         return out
 
     @cached_property
+    def idle_class(self) -> Array:
+        """``(T, S)`` place of `idle` among `sweeps`."""
+        rows = [np.searchsorted(c, i * (1 + 1e-12), side="right") - 1 for c, i in zip(self.sweeps, self.idle, strict=True)]
+        return np.stack(rows).astype(np.int32)
+
+    @cached_property
+    def sweeps_inside(self) -> Array:
+        """``(L, n, T, V)`` place among `sweeps` of each, times the children that a spread gives the same positions of the tensor."""
+        T, V = self.sweeps.shape
+        most = max(s.shape[1] for s in self.shares)
+        found = np.zeros((len(self.shares), most, T, V), np.int32)
+        for level, shares in enumerate(self.shares):
+            for t in range(T):
+                inside = shares[t][:, None] * np.where(np.isfinite(self.sweeps[t]), self.sweeps[t], 1.0)
+                place = np.searchsorted(self.sweeps[t], inside * (1 + 1e-12), side="right") - 1
+                found[level, : shares.shape[1], t] = place
+        return found
+
+    @cached_property
+    def opens_of(self) -> Array:
+        """``(C,)`` tensor whose sweeps a group counts; −1: none."""
+        return np.array([self.opens[np.flatnonzero(self.group[1:] == c)[0] + 1] for c in range(len(self.trails))], np.int64)
+
+    @cached_property
+    def sequence(self) -> Array:
+        """``(C, D)`` variables, those whose loops stand outside the run of a group first."""
+        return np.argsort(self.trails, axis=1, kind="stable").astype(np.int64)
+
+    @cached_property
+    def outer_count(self) -> Array:
+        """``(C,)`` how many those are."""
+        return (self.trails == 0).sum(axis=1).astype(np.int64)
+
+    @cached_property
     def idle(self) -> Array:
         """``(T, S)`` iterations, outside a tile, of the variables that do not index the tensor."""
         p = self.problem.arrays[0]
@@ -137,27 +177,38 @@ class Ground:
         irrelevant = ~p["is_relevant"][:T, :D].astype(bool)
         return np.stack([left[:, irrelevant[t]].prod(axis=1) for t in range(T)])
 
-    @cached_property
-    def size(self) -> Array:
-        """``(T,)`` at least so many distinct elements are touched."""
-        p = self.problem.arrays[0]
-        D, T = int(p["variables"]), int(p["tensors"])
-        return np.array(
-            [
-                math.prod(
-                    _distinct(
-                        [
-                            (int(self.space.bounds[d]), abs(int(p["coefficient"][t, r, d])))
-                            for d in range(D)
-                            if p["coefficient"][t, r, d]
-                        ]
-                    )
-                    for r in range(int(p["rank_count"][t]))
+
+def _sizes(problem: Problem, space: MapSpace) -> Array:
+    """``(T,)`` at least so many distinct elements are touched."""
+    p = problem.arrays[0]
+    D, T = int(p["variables"]), int(p["tensors"])
+    return np.array(
+        [
+            math.prod(
+                _distinct(
+                    [
+                        (int(space.bounds[d]), abs(int(p["coefficient"][t, r, d])))
+                        for d in range(D)
+                        if p["coefficient"][t, r, d]
+                    ]
                 )
-                for t in range(T)
-            ],
-            np.float64,
-        )
+                for r in range(int(p["rank_count"][t]))
+            )
+            for t in range(T)
+        ],
+        np.float64,
+    )
+
+
+def _sweep_classes(bounds: Array, most: int) -> Array:
+    """At most `most` of the numbers of iterations that divisors of `bounds` make, spread in the logarithm, from 1; padded with inf."""
+    found = np.array([1], np.int64)
+    for bound in bounds:
+        found = np.unique(np.multiply.outer(found, [f for f in range(1, int(bound) + 1) if bound % f == 0]))
+    if len(found) > most:
+        wanted = np.exp(np.linspace(0, math.log(found[-1]), most))
+        found = found[np.unique(np.searchsorted(found, wanted * (1 - 1e-9)))[:most]]
+    return np.array([*found, *[math.inf] * (most - len(found))], np.float64)
 
 
 def _distinct(terms: list[tuple[int, int]]) -> int:
@@ -184,8 +235,8 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
         for level in range(L)
         for name in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
     )
-    if limited > 3 * DEMANDS or 2 * D > BASE:
-        raise UnsupportedError("more levels with a bandwidth, or more variables, than the exact mapper takes")
+    if limited > DEMANDS or 2 * D > BASE:
+        raise UnsupportedError("more limited bandwidths, or more variables, than the exact mapper takes")
     below, below_count = temporal_steps(points, space.temporal_choices)
     linked = passes_on(problem, space)
     ways = tuple(spreads(space, level, every_axis=bool(linked[level].any())) for level in range(L))
@@ -195,8 +246,19 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     effect = np.where(~relevant, OPEN, np.where(lone | simple[:, None], CLOSED, WINDOW))  # (T, D)
     kinds, kind_of = np.unique(effect.T, axis=0, return_inverse=True)
     status = np.concatenate([np.full((1, T), OPEN), kinds])
+    size = _sizes(problem, space)
+    # of several tensors that a loop leaves in place, the sweeps of the largest are counted
+    opens = np.array([-1, *(max(np.flatnonzero(row == OPEN), key=lambda t: size[t], default=-1) for row in kinds)], np.int64)
+    groups = [*dict.fromkeys(int(t) if t >= 0 else -k for k, t in enumerate(opens) if k)]
+    group = np.array([0, *(groups.index(int(t) if t >= 0 else -k) for k, t in enumerate(opens) if k)], np.int64)
+    kind = kind_of.reshape(D) + 1
+    trails = np.array([effect[g] == OPEN if g >= 0 else kind == -g for g in groups], np.uint8)
     reach = lanes_within(list(ways))
-    J = min(_MOST_THRESHOLDS, max(len(r) for r in reach), max(2, _TABLE_NUMBERS // (points.size * len(status))))
+    room = max(2, _TABLE_NUMBERS // (points.size * len(status)))
+    V = min(_MOST_SWEEPS, max(1, room))
+    sweeps = np.stack([_sweep_classes(space.bounds[~relevant[t]], V) for t in range(T)])
+    V = int(np.isfinite(sweeps).sum(axis=1).max())
+    J = max(1, min(_MOST_THRESHOLDS, max(len(r) for r in reach), room // V))
     threshold, ceiling = np.ones((L + 1, J)), np.ones((L + 1, J))
     for level in range(L):
         threshold[level], ceiling[level] = _thresholds(reach[level], J)
@@ -214,7 +276,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
         )
     return Ground(
         problem, space, points, ways, below, below_count,
-        threshold, ceiling, effect, kind_of.reshape(D) + 1, status, tuple(shares),
+        threshold, ceiling, effect, kind, status, tuple(shares), opens, group, trails, sweeps[:, :V].copy(), size,
     )  # fmt: skip
 
 
@@ -285,6 +347,10 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         )
     fan = space.lanes.prod(axis=1).astype(np.float64)
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
+    most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
+    copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
+    merged = np.array([(ways.lanes / shares[T : 2 * T]).max(axis=1) for ways, shares in zip(base.spreads, base.shares, strict=True)])
+    merged = np.where(np.asarray(space.multicast, bool), merged, 1.0)
     sends = np.full((L, T), -1, np.int64)
     upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
@@ -300,7 +366,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
             if fan[at] == 1:
                 at = row
             sends[at, t] = row
-            upper[row, t] = fan[at + 1 : k + 1].prod()
+            upper[row, t] = merged[at + 1 : k + 1, t].prod()
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
@@ -311,12 +377,12 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
             if t == int(p["output"]) and not p["is_simple"][t]:
                 read[row, t] = fill[row, t] = 0.0  # first visits of elements that windows share are not bounded
-    demand = np.full(L, -1, np.int64)
-    slot = 0
-    for level in range(L):
-        if any(math.isfinite(p[n][level]) for n in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")):
-            demand[level] = slot
-            slot += 1
+    limited = [
+        (level, what, float(p[name][level]))
+        for level in range(L)
+        for what, name in ((READS, "read_bandwidth"), (WRITES, "write_bandwidth"), (BOTH, "shared_bandwidth"))
+        if math.isfinite(p[name][level])
+    ]
     most = max(len(s.factors) for s in base.spreads)
     spread = np.ones((L, most, D), np.int64)
     lanes = np.ones((L, most), np.int64)
@@ -356,6 +422,16 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         ceiling=base.ceiling,
         kind_of=base.kind_of,
         status=base.status,
+        opens=base.opens,
+        opens_of=base.opens_of,
+        group=base.group,
+        trails=base.trails,
+        counted=np.isin(np.arange(T), base.opens).astype(np.uint8),
+        sweeps_inside=base.sweeps_inside,
+        sequence=base.sequence,
+        outer_count=base.outer_count,
+        sweeps=base.sweeps,
+        idle_class=base.idle_class,
         parent=parent,
         whole=base.whole,
         idle=base.idle,
@@ -365,15 +441,19 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         retained=retained,
         window_lanes=window_lanes,
         whole_spread=np.array([not multicast[:, t].all() for t in range(T)]),
-        demand=demand,
+        asks=np.array([row[:2] for row in limited], np.int64).reshape(len(limited), 2),
+        bandwidth=np.array([row[2] for row in limited], np.float64),
+        pace=np.array([1.0 / (above[row[0]] * row[2]) for row in limited], np.float64),
         fits=fits,
         multicast=multicast,
         sends=sends,
         upper=upper,
         above=above,
+        copies=copies,
         read=read,
         update=update,
         fill=fill,
+        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0),
         sparse=thin.sparse,
         sent_share=thin.sent_share,
         filled_share=thin.filled_share,
