@@ -205,6 +205,13 @@ def _as_good(a, b):
 
 
 @kernel
+def limit_of(t):
+    """From here on a bound is not worth following."""
+    n = t.heap.shape[0]
+    return t.heap[0] if n > 0 and t.held[0] == n else np.inf
+
+
+@kernel
 def within_beam(t, value):
     """Whether `value` is among the least that this step of the beam has met; then it is remembered."""
     n = t.heap.shape[0]
@@ -653,10 +660,10 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 loops = t.loops[i]
                 if to != digit:
                     loops |= 1 << d
-                    if i < outside and (
-                        _promise(g, origin, level, t.turned[group, shape], cost, rule, best, found) == np.inf
-                    ):
-                        continue
+                    if i < outside:
+                        value = _promise(g, origin, level, t.turned[group, shape], cost, rule, best, found)
+                        if value >= limit_of(t):
+                            continue
                 i += 1
                 t.shape[i] = shape
                 t.loops[i] = loops

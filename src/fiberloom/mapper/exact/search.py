@@ -42,7 +42,9 @@ _FIRST_KEEPS: Final = 8
 _FRONT: Final = 4096
 """Most points of a Pareto front."""
 _CLOSE: Final = 0.9
-"""Bound over incumbent from which moves are not worth their time."""
+"""Bound over incumbent from which a wide beam and moves are not worth their time."""
+_SPLIT: Final = 0.97
+"""Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
 _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
 _MOVES: Final = 1024
@@ -92,6 +94,7 @@ class _Sweep(NamedTuple):
 class _Template:
     """One choice of keeps: its tables, its loop orders, whether a beam has looked at it."""
 
+    base: Ground
     keep: Array
     land: Terrain
     orders: Array
@@ -168,9 +171,9 @@ class ExactSearch:
             template = self._template(base, self.space.fixed_keep | chosen)
             if template is None:
                 continue
-            self._bounds(base, template)
+            self._bounds(template)
             if not self.found:
-                self._layers(base, template, _BEAMS[0])
+                self._layers(template, _BEAMS[0])
                 template.tried = True
             if not self._hopeless(template):
                 templates.append(template)
@@ -178,16 +181,13 @@ class ExactSearch:
             self._tell({"keeps": number + 1})
             if self._late():
                 raise _Stop
-        templates.sort(key=self._root_value)
-        for beam in _BEAMS:
-            for template in templates[:_FIRST_KEEPS]:
-                if not (beam == _BEAMS[0] and template.tried) and not self._hopeless(template):
-                    self._layers(base, template, beam)
-            self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
-            if self.cut > self._value() * _CLOSE:
-                break
-        else:
-            if base.points.size >= _MOVE_SHAPES:
+        self._beams(templates, _BEAMS[0])
+        if self.cut < self._value() * _SPLIT:
+            templates = self._split(templates)
+            self._beams(templates, _BEAMS[0])
+        if self.cut < self._value() * _CLOSE:
+            self._beams(templates, _BEAMS[1])
+            if self.cut < self._value() * _CLOSE and base.points.size >= _MOVE_SHAPES:
                 self._move()
         dropped = math.inf
         for i, template in enumerate(templates):
@@ -195,8 +195,35 @@ class ExactSearch:
             if self._hopeless(template):
                 continue
             self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
-            dropped = min(dropped, self._layers(base, template, 0))
+            dropped = min(dropped, self._layers(template, 0))
         self.cut = dropped
+
+    def _beams(self, templates: list[_Template], beam: int) -> None:
+        """A beam over the most promising choices; sorts them and bounds them all."""
+        templates.sort(key=self._root_value)
+        for template in templates[:_FIRST_KEEPS]:
+            if not (beam == _BEAMS[0] and template.tried) and not self._hopeless(template):
+                self._layers(template, beam)
+        self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
+
+    def _split(self, templates: list[_Template]) -> list[_Template]:
+        """The same choices of keeps on parts of their grounds, where bounds are tighter."""
+        parts: list[_Template] = []
+        for i, template in enumerate(templates):
+            if self._hopeless(template):
+                continue
+            grounds = template.base.split()
+            if len(grounds) == 1:
+                parts.append(template)
+                continue
+            for ground_ in grounds:
+                part = self._template(ground_, template.keep)
+                if part is not None:
+                    self._bounds(part)
+                    if not self._hopeless(part):
+                        parts.append(part)
+            self._tell({"split": i + 1})
+        return parts
 
     def _move(self) -> None:
         """Improve the incumbent by moves where much is still open between it and the bound."""
@@ -220,18 +247,22 @@ class ExactSearch:
         land = terrain(base, keep)
         if land is None or not land.fits[-1, -1]:
             return None
-        return _Template(keep, land, *base.orders_for(keep), *self._compute(base, keep))
+        return _Template(base, keep, land, *base.orders_for(keep), *self._compute(base, keep))
 
-    def _bounds(self, base: Ground, template: _Template) -> list[_Sweep]:
+    def _bounds(self, template: _Template) -> list[_Sweep]:
         """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
-        p, land = self.problem.arrays[0], template.land
+        p, land, base = self.problem.arrays[0], template.land, template.base
         L, T = land.parent.shape[0] - 1, land.parent.shape[1]
         S, K, V, n = base.points.size, len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
         found: list[_Sweep] = []
         inner = np.zeros((1, 1, 1, n))
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
-            key = b"".join(a.tobytes() for a in (inside, land.parent[: level + 1], land.sends[: level + 1]))
+            told = (
+                inside, land.parent[: level + 1], land.sends[: level + 1], land.upper[: level + 1], land.copies[: level + 1],
+                *(land.spread[at, : land.spread_count[at]] for at in range(level + 1)),
+            )  # fmt: skip
+            key = b"".join(a.tobytes() for a in told)
             if key not in self.sweeps:
                 if sum(s.nbytes for s in self.sweeps.values()) > self.memory / 4:
                     self.sweeps.clear()
@@ -309,12 +340,13 @@ class ExactSearch:
     def _hopeless(self, template: _Template) -> bool:
         return self._root_value(template) == math.inf
 
-    def _layers(self, base: Ground, template: _Template, beam: int) -> float:
+    def _layers(self, template: _Template, beam: int) -> float:
         """Labels of all stages, one after the other; at most `beam` go on from each (0: all).
 
         Returns the least bound among labels that memory had no room for.
         """
-        bounds = self._bounds(base, template)
+        base = template.base
+        bounds = self._bounds(template)
         left_out = math.inf
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
@@ -383,7 +415,7 @@ class ExactSearch:
             first = len(everything)
             everything = np.concatenate([everything, fresh])
             states = np.concatenate([states, table.states[kept]])
-        self._leaves(base, template, everything, first)
+        self._leaves(template, everything, first)
         return left_out
 
     def _table(self, template: _Template, room: int, width: int) -> Table:
@@ -393,7 +425,7 @@ class ExactSearch:
             np.full(1, np.inf), template.orders, template.order_first,
         )  # fmt: skip
 
-    def _leaves(self, base: Ground, template: _Template, pool: Array, first: int) -> None:
+    def _leaves(self, template: _Template, pool: Array, first: int) -> None:
         """Evaluate complete labels with the model, the most promising first."""
         at = first
         while at < len(pool):
@@ -404,7 +436,7 @@ class ExactSearch:
             ] if self.front else [self.found == 0 or pool["value"][i] <= self._value() * (1 + 1e-11) for i in chunk]  # fmt: skip
             chunk = chunk[np.array(alive, bool)]
             if len(chunk):
-                packed = self._packed(base, template, pool, chunk)
+                packed = self._packed(template, pool, chunk)
                 result = self.evaluator(packed)
                 if self.statistics["mappings"] < self.collect:
                     self.complete.append(packed)
@@ -440,7 +472,7 @@ class ExactSearch:
         self.rows = [row for _, _, row in front[: self.found]]
         self.best[: self.found] = [(e, c) for e, c, _ in front[: self.found]]
 
-    def _packed(self, base: Ground, template: _Template, pool: Array, rows: Array) -> PackedMappings:
+    def _packed(self, template: _Template, pool: Array, rows: Array) -> PackedMappings:
         """Mappings of complete labels."""
         land, space = template.land, self.space
         L, D = len(space.level_names), len(space.bounds)
@@ -463,7 +495,7 @@ class ExactSearch:
             else:
                 spatial[:, level] = factors
                 used = ((factors > 1) << np.arange(D)).sum(axis=1)
-                on_x[:, level] = (on_x[:, level] & ~used) | base.spreads[level].on_x[choice]
+                on_x[:, level] = (on_x[:, level] & ~used) | template.base.spreads[level].on_x[choice]
             at = outer
         return PackedMappings(
             temporal, spatial, order, np.tile(space.spatial_orders, (n, 1, 1)), on_x,

@@ -167,7 +167,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         share = g.sent_share[row, t, after if row > 0 else 0] if g.sparse else 1.0
         if t == p.output:
             updated = content
-            content = max(0.0, content - g.size[t] * min(g.copies[k, t], g.idle[t, before]))
+            content = max(0.0, content - g.size[t] * g.copies[k, t])
         read = content
         energy += (updated * g.update[row, t] + read * g.read[row, t]) * share
         read *= share
@@ -185,7 +185,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         else:
             into = g.size[t] * g.idle[t, after]
         if t == p.output:
-            into = max(0.0, into - g.size[t] * min(g.copies[level - 1, t], g.idle[t, after]))
+            into = max(0.0, into - g.size[t] * g.copies[level - 1, t])
         if g.sparse:
             into *= g.filled_share[level, t, after]
         energy += into * g.fill[level, t]
@@ -202,54 +202,64 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
 
 @kernel
 def _open_bounds(p, g, level, v, before, after, t, shares, out):
-    """`_tensor_bound` of an open tensor for every number of sweeps told apart, ``out[V, 1 + Q]``; returns how many can be."""
+    """`_tensor_bound` of an open tensor for every number of sweeps told apart that there can be, ``out[V, 1 + Q]``."""
     V, Q = g.sweeps.shape[1], g.asks.shape[0]
-    reachable = 0
-    while reachable < V and g.sweeps[t, reachable] <= g.idle[t, before]:
-        reachable += 1
     row = g.sends[level, t]
-    if g.windowed[t] or row == 0:
-        for i in range(reachable):
-            _tensor_bound(p, g, level, v, before, after, t, OPEN, g.sweeps[t, i], shares, out[i])
-        return reachable
-    size, child = g.size[t], level - 1
     keeps = level > 0 and g.parent[level, t] >= 0
+    size = g.size[t]
+    parent = g.parent[row, t] if row >= 0 else 0
+    child = level - 1
+    # words = least + rising · (sweeps − 1) if that is more than nothing
+    rising = size
+    if g.windowed[t]:
+        rising = max(0.0, size - g.retained[t, after] * g.window_lanes[level, t] * shares[2 * p.tensors + t, v])
+    copies = 1.0 if g.multicast[level, t] else shares[t, v]
+    scale = 1.0 / g.upper[row, t] if row >= 0 else 0.0
     first = first_inside = 0.0
     if t == p.output:
         if row >= 0:
-            first = size * min(g.copies[g.parent[row, t], t], g.idle[t, before])
+            first = size * g.copies[parent, t]
         if keeps:
-            first_inside = size * min(g.copies[child, t], g.idle[t, after])
+            first_inside = size * g.copies[child, t]
+    whole = 0.0
+    if row == 0:
+        whole = g.outside[0] * scale
+        if g.multicast[level, t]:
+            whole *= shares[p.tensors + t, v] / g.lanes[level, v]
     share = inside = 1.0
     if g.sparse:
         if row >= 0:
-            share = g.sent_share[row, t, after]
+            share = g.sent_share[row, t, after if row > 0 else 0]
         if keeps:
             inside = g.filled_share[level, t, after]
-    copies = size if g.multicast[level, t] else size * shares[t, v]
-    for i in range(reachable):
+    for i in range(V):
         times = g.sweeps[t, i]
+        if times > g.idle[t, before]:
+            break
         energy = read = updated = into = 0.0
         if row >= 0:
-            read = copies * max(1.0, times / g.upper[row, t])
+            if row == 0:
+                read = whole
+            else:
+                read = (size + rising * max(0.0, times * scale - 1.0)) * copies
             if t == p.output:
                 updated = read * share
                 read = max(0.0, read - first)
             read *= share
             energy = updated * g.update[row, t] + read * g.read[row, t]
         if keeps:
-            into = max(0.0, size * times * shares[t, v] - first_inside) * inside
+            into = size + rising * max(0.0, times * shares[t, v] - 1.0)
+            into = max(0.0, into - first_inside) * inside
             energy += into * g.fill[level, t]
         out[i, 0] = energy
         for q in range(Q):
             at, limits = g.asks[q, 0], g.asks[q, 1]
             words = 0.0
-            if row >= 0 and g.parent[row, t] == at:
+            if row >= 0 and parent == at:
                 words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
             if at == child and limits != READS:
                 words += into * g.compact[at, t]
             out[i, 1 + q] = words * g.pace[q]
-    return reachable
 
 
 @entry_point
@@ -332,8 +342,9 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                     for j in range(J):
                         row = inner_rows[j]
                         if row >= 0:
-                            e = energy + (inner[after, k, to, row] if level > 0 else 0.0)
-                            out[s, k, i, j] = min(out[s, k, i, j], e)
+                            there = energy + (inner[after, k, to, row] if level > 0 else 0.0)
+                            here = out[s, k, i, j]
+                            out[s, k, i, j] = there if there < here else here
                     for q in range(Q):
                         c = base[1 + q]
                         if open_ >= 0:
@@ -367,7 +378,8 @@ def _close_along(g, level, d, values, may_stay):
         for i in range(steps - 1 if stays else steps):
             to = base + g.below[level, d, digit, i] * g.stride[d]
             for j in range(n):
-                values[s, j] = min(values[s, j], values[to, j])
+                there, here = values[to, j], values[s, j]
+                values[s, j] = there if there < here else here
 
 
 @kernel
@@ -381,7 +393,8 @@ def _step_along(g, level, d, source, out):
             to = base + g.below[level, d, digit, i] * g.stride[d]
             if to != s:
                 for j in range(n):
-                    out[s, j] = min(out[s, j], source[to, j])
+                    there, here = source[to, j], out[s, j]
+                    out[s, j] = there if there < here else here
 
 
 @kernel
@@ -455,9 +468,13 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
             for j in range(n):
                 turned[group, s, j] = min(turned[group, s, j], loose[s, j] if pinned else least[s, j])
             for k in range(K):
-                for i in range(V):
+                goes_on = open_ >= 0 and g.status[k, open_] == OPEN
+                for i in range(V if g.opens[k] >= 0 else 1):
+                    at = i * n if g.opens[k] == open_ else 0
                     for j in range(n):
-                        out[s, k, i, j] = min(out[s, k, i, j], least[s, j])
-                        if open_ >= 0 and g.status[k, open_] == OPEN:  # the run goes on
-                            at = i if g.opens[k] == open_ else 0
-                            out[s, k, i, j] = min(out[s, k, i, j], some[s, at * n + j])
+                        there, here = least[s, j], out[s, k, i, j]
+                        out[s, k, i, j] = there if there < here else here
+                    if goes_on:
+                        for j in range(n):
+                            there, here = some[s, at + j], out[s, k, i, j]
+                            out[s, k, i, j] = there if there < here else here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -24,7 +24,8 @@ from fiberloom.model.lower import Problem
 Array = NDArray[Any]
 
 _MOST_THRESHOLDS: Final = 16
-_MOST_SWEEPS: Final = 12
+_MOST_SWEEPS: Final = 16
+_MOST_PARTS: Final = 8
 _TABLE_NUMBERS: Final = 8_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
@@ -83,6 +84,50 @@ class Ground:
     trails: Array
     sweeps: Array
     size: Array
+    part: tuple[int, ...] = ()
+
+    def merging(self, level: int) -> Array:
+        """``(T, n)`` children per position of each tensor that a spread of the level's fan-out makes."""
+        T = len(self.size)
+        merged: Array = self.spreads[level].lanes / self.shares[level][T : 2 * T]
+        return np.where(np.asarray(self.space.multicast[level], bool)[:, None], merged, 1.0)
+
+    def split(self) -> list[Ground]:
+        """The same ground in parts, by how the spreads of the fan-out where that differs most share words; itself if none differ."""
+        logs = [np.log(self.merging(level)) for level in range(len(self.spreads))]
+        widest = max(range(len(logs)), key=lambda level: float(np.ptp(logs[level], axis=1).sum()))
+        values = logs[widest]
+        if values.shape[1] < 2 or np.ptp(values, axis=1).max() < 1e-9:
+            return [self]
+        for classes in range(8, 1, -1):  # as fine as `_MOST_PARTS` allow
+            span = np.maximum(values.max(axis=1, keepdims=True), 1e-9)
+            place = np.minimum((values / span * classes).astype(np.int64), classes - 1)
+            rows, which = np.unique(place, axis=1, return_inverse=True)
+            if rows.shape[1] <= _MOST_PARTS:
+                break
+        parts = []
+        for number in range(rows.shape[1]):
+            chosen = np.flatnonzero(which.reshape(-1) == number)
+            ways = self.spreads[widest]
+            part = replace(
+                self,
+                spreads=(
+                    *self.spreads[:widest],
+                    Spreads(ways.factors[chosen], ways.on_x[chosen], ways.lanes[chosen]),
+                    *self.spreads[widest + 1 :],
+                ),
+                shares=(
+                    *self.shares[:widest],
+                    np.ascontiguousarray(self.shares[widest][:, chosen]),
+                    *self.shares[widest + 1 :],
+                ),
+                part=(*self.part, number),
+            )
+            for name in ("whole", "idle", "idle_class", "_statistics", "opens_of", "sequence", "outer_count"):
+                if name in self.__dict__:
+                    part.__dict__[name] = self.__dict__[name]
+            parts.append(part)
+        return parts
 
     def orders_for(self, keep: Array) -> tuple[Array, Array]:
         """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
@@ -349,8 +394,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
     copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
-    merged = np.array([(ways.lanes / shares[T : 2 * T]).max(axis=1) for ways, shares in zip(base.spreads, base.shares, strict=True)])
-    merged = np.where(np.asarray(space.multicast, bool), merged, 1.0)
+    merged = np.array([base.merging(level).max(axis=1) for level in range(L)])
     sends = np.full((L, T), -1, np.int64)
     upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
