@@ -264,7 +264,7 @@ class ExactSearch:
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
             if key not in self.sweeps:
-                if sum(s.nbytes for s in self.sweeps.values()) > self.memory / 4:
+                if sum(s.nbytes for s in self.sweeps.values()) > self.memory / 2:
                     self.sweeps.clear()
                 before, outer = np.empty((2, S, K, V, n))
                 turned = np.empty((len(base.trails), S, n))

@@ -26,7 +26,8 @@ Array = NDArray[Any]
 _MOST_THRESHOLDS: Final = 16
 _MOST_SWEEPS: Final = 16
 _MOST_PARTS: Final = 8
-_TABLE_NUMBERS: Final = 8_000_000
+_LEAST_SWEEPS: Final = 8
+_TABLE_NUMBERS: Final = 2_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
 
@@ -289,7 +290,10 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     lone = p["is_lone"][:T, :D].astype(bool)
     simple = p["is_simple"][:T].astype(bool)
     effect = np.where(~relevant, OPEN, np.where(lone | simple[:, None], CLOSED, WINDOW))  # (T, D)
-    kinds, kind_of = np.unique(effect.T, axis=0, return_inverse=True)
+    live = np.flatnonzero(space.bounds > 1) if (space.bounds > 1).any() else np.arange(1)
+    kinds, place = np.unique(effect.T[live], axis=0, return_inverse=True)
+    kind_of = np.zeros(D, np.int64)
+    kind_of[live] = place.reshape(-1)
     status = np.concatenate([np.full((1, T), OPEN), kinds])
     size = _sizes(problem, space)
     # of several tensors that a loop leaves in place, the sweeps of the largest are counted
@@ -300,7 +304,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     trails = np.array([effect[g] == OPEN if g >= 0 else kind == -g for g in groups], np.uint8)
     reach = lanes_within(list(ways))
     room = max(2, _TABLE_NUMBERS // (points.size * len(status)))
-    V = min(_MOST_SWEEPS, max(1, room))
+    V = min(_MOST_SWEEPS, max(_LEAST_SWEEPS, room // 12))
     sweeps = np.stack([_sweep_classes(space.bounds[~relevant[t]], V) for t in range(T)])
     V = int(np.isfinite(sweeps).sum(axis=1).max())
     J = max(1, min(_MOST_THRESHOLDS, max(len(r) for r in reach), room // V))
