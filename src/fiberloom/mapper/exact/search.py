@@ -49,6 +49,8 @@ _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
 _MOVES: Final = 1024
 """Mappings tried in a round of moves."""
+_DRAWS: Final = 16
+"""Rounds in which mappings are drawn until one fits."""
 _MOVE_SECONDS: Final = 3.0
 _CHUNK: Final = 128
 """Labels between two looks at the clock."""
@@ -166,13 +168,15 @@ class ExactSearch:
     def _search(self, base: Ground) -> None:
         """All passes; `cut` bounds what is not finished when this is left early."""
         templates: list[_Template] = []
+        if base.points.size >= _MOVE_SHAPES:
+            self._draw()
         self.cut = 0.0  # until every choice of keeps has a bound, nothing is known of the rest
         for number, chosen in enumerate(subsets(self.space.free_keep)):
             template = self._template(base, self.space.fixed_keep | chosen)
             if template is None:
                 continue
             self._bounds(template)
-            if not self.found:
+            if not templates and not self._hopeless(template):
                 self._layers(template, _BEAMS[0])
                 template.tried = True
             if not self._hopeless(template):
@@ -224,6 +228,18 @@ class ExactSearch:
                         parts.append(part)
             self._tell({"split": i + 1})
         return parts
+
+    def _draw(self) -> None:
+        """Take the best of some mappings drawn at random, lest the time ends before there is any."""
+        rng = np.random.default_rng(0)
+        for _ in range(_DRAWS):
+            rows = self.space.sample(rng, _MOVES)
+            rows = rows.take(self.space.violations(rows) == 0)
+            if len(rows):
+                result = self.evaluator(rows)
+                self._take(rows, result.energy_pj, result.cycles)
+            if self.found or self._late():
+                return
 
     def _move(self) -> None:
         """Improve the incumbent by moves where much is still open between it and the bound."""
