@@ -101,9 +101,6 @@ def lower(
                 coefficient[i, r, variables.index(term.variable)] += term.coefficient
     used = (coefficient != 0).sum(axis=(1,))  # (T, D): ranks that a variable indexes
     per_rank = (coefficient != 0).sum(axis=2)  # (T, R)
-    bounds = np.array(list(workload.shape.values()), np.int64)
-    moving = (coefficient != 0) & (bounds > 1)  # a variable of bound one moves nothing
-    alone = moving & (moving.sum(axis=2) == 1)[:, :, None]
     terms = {name: np.zeros((T, R, D), np.int64) for name in ("variable", "coefficient")}
     for i, r, d in zip(*np.nonzero(coefficient), strict=True):
         k = int((coefficient[i, r, :d] != 0).sum())
@@ -138,7 +135,7 @@ def lower(
         variables=D,
         levels=L,
         tensors=T,
-        bounds=bounds,
+        bounds=np.array(list(workload.shape.values()), np.int64),
         coefficient=coefficient,
         term_count=per_rank,
         term_variable=terms["variable"],
@@ -147,10 +144,10 @@ def lower(
         tensor_shape=shapes,
         radix=radix,
         is_relevant=used > 0,
-        is_lone=alone.any(axis=1),
-        is_sole=alone.any(axis=1) & (used == 1),
+        is_lone=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1),
+        is_sole=((coefficient != 0) & (per_rank == 1)[:, :, None]).any(axis=1) & (used == 1),
         is_filtered=_filtered(formats, safs, T),
-        is_simple=(moving.sum(axis=2) <= 1).all(axis=1) & (moving.sum(axis=1) <= 1).all(axis=1),
+        is_simple=(per_rank <= 1).all(axis=1) & (used <= 1).all(axis=1),
         is_dense=np.array([d.density == 1.0 for d in densities]),
         by_shape=np.array([d.shape_dependent for d in densities]),
         element_density=np.array([d.density for d in densities]),

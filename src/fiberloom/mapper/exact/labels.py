@@ -131,7 +131,8 @@ def beaten(energy, cycles, rule, best, count):
 def bound(energy, asked, busy, lanes, power, level, rest, g, cost, rule, best, count):
     """Bound on the objective of every completion, infinity when all are beaten.
 
-    `asked[Q]` are the cycles of every bandwidth so far, `rest[J + Q]` the least energies and cycles of the rest; `cost` holds the energy of compute and the leakage inside each level.
+    `asked[Q]` are the cycles of every bandwidth so far, `rest[J + Q]` the least energies and cycles of the rest; `cost` holds the
+    energy of compute and the leakage inside each level.
     """
     least = np.inf
     alive = False
@@ -627,7 +628,9 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
             if n == 0 or g.below[level, d, digit, n - 1] != digit:
                 still = False
         if still:
-            t.kind_value[origin.kind] = _promise(g, origin, level, after[start, origin.kind, at], cost, rule, best, found)
+            t.kind_value[origin.kind] = _promise(
+                g, origin, level, after[start, origin.kind, at], cost, rule, best, found
+            )
             if t.kind_value[origin.kind] < np.inf and within_beam(t, t.kind_value[origin.kind]):
                 _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
         for group in range(g.trails.shape[0]):

@@ -8,6 +8,7 @@ from typing import Any
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.errors import UnsupportedError
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
+from fiberloom.mapper.exact.simplified import simplified
 from fiberloom.mapper.exact.stand_in import nearly, needs_stand_in
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.space import MapSpace
@@ -72,7 +73,7 @@ def find_optimum(
             hint="choose a sampling mapper, such as genetic, or a map space without remainders",
         )
     _load()
-    solve = nearly if needs_stand_in(problem, space) else _proved
+    solve = nearly if needs_stand_in(simplified(problem), space) else _proved
     return solve(problem, space, objective, seconds=seconds, memory_mb=memory_mb, progress=progress, front=front)
 
 

@@ -22,6 +22,7 @@ from fiberloom.mapper.exact import labels, sweep
 from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
+from fiberloom.mapper.exact.simplified import simplified
 from fiberloom.mapper.exact.sweep import Terrain
 from fiberloom.mapper.exact.terrain import Ground, ground, terrain
 from fiberloom.mapper.objective import Objective
@@ -131,7 +132,7 @@ class ExactSearch:
         collect: int = 0,
     ) -> None:
         self.started = time.perf_counter()
-        self.problem, self.space, self.objective = problem, space, objective
+        self.problem, self.space, self.objective = simplified(problem), space, objective
         self.seconds, self.progress, self.front = seconds, progress, front
         self.memory = memory_mb * 1e6
         self.capacity = max(4096, int(self.memory / (LABEL.itemsize * 3)))
@@ -144,7 +145,7 @@ class ExactSearch:
         self.cut = self.others = math.inf
         self.collect = collect
         self.complete: list[PackedMappings] = []
-        self.tables = OccupancyTables(problem)
+        self.tables = OccupancyTables(self.problem)
         self.sweeps: dict[bytes, _Sweep] = {}
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
@@ -386,10 +387,12 @@ class ExactSearch:
                 entry = bounds[level].spatial
             else:
                 after, entry = bounds[level].spatial, bounds[level].temporal
+            places = np.zeros((4, len(land.count) + 1), np.int64)
             scratch = Scratch(
-                np.zeros(1, LABEL), np.zeros(states.shape[1]), np.zeros(T), entry,
-                bounds[level].turned, *(np.zeros(len(land.count) + 1, np.int64) for _ in range(4)), np.zeros(K), np.zeros(n),
-                np.zeros(4 * beam), np.zeros(1, np.int64), np.zeros(L, np.int64), *np.zeros((2, 1 + len(land.asks))),
+                label=np.zeros(1, LABEL), state=np.zeros(states.shape[1]), own=np.zeros(T), entry=entry,
+                turned=bounds[level].turned, digit=places[0], turn=places[1], shape=places[2], loops=places[3],
+                kind_value=np.zeros(K), rest=np.zeros(n), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
+                shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros(1 + len(land.asks)),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:

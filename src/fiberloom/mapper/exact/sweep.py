@@ -47,7 +47,9 @@ class Terrain(NamedTuple):
     group: Any  # (K,) kinds of one group open the same tensor
     trails: Any  # (C, D) variables whose loops stand innermost when a group does
     counted: Any  # (T,) whether any kind counts the tensor's sweeps
-    sweeps_inside: Any  # (L, n, T, V) place of a number of sweeps times the children that a spread gives the same positions
+    sweeps_inside: (
+        Any  # (L, n, T, V) place of a number of sweeps times the children that a spread gives the same positions
+    )
     sequence: Any  # (C, D) variables in the order in which loops of a level are chosen: the trailing ones last
     outer_count: Any  # (C,) how many do not trail
     sweeps: Any  # (T, V) numbers of sweeps that are told apart, ascending from 1
@@ -238,10 +240,7 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
             break
         energy = read = updated = into = 0.0
         if row >= 0:
-            if row == 0:
-                read = whole
-            else:
-                read = (size + rising * max(0.0, times * scale - 1.0)) * copies
+            read = whole if row == 0 else (size + rising * max(0.0, times * scale - 1.0)) * copies
             if t == p.output:
                 updated = read * share
                 read = max(0.0, read - first)
@@ -256,7 +255,9 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
             at, limits = g.asks[q, 0], g.asks[q, 1]
             words = 0.0
             if row >= 0 and parent == at:
-                words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
+                words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[
+                    at, t
+                ]
             if at == child and limits != READS:
                 words += into * g.compact[at, t]
             out[i, 1 + q] = words * g.pace[q]
@@ -318,7 +319,11 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                 continue
             for t in range(T):
                 for status in range(3):
-                    if status == CLOSED or (status == WINDOW and g.windowed[t]) or (status == OPEN and not g.counted[t]):
+                    if (
+                        status == CLOSED
+                        or (status == WINDOW and g.windowed[t])
+                        or (status == OPEN and not g.counted[t])
+                    ):
                         _tensor_bound(p, g, level, v, s, after, t, status, 1.0, shares, parts[t, status])
                 if g.counted[t]:
                     _open_bounds(p, g, level, v, s, after, t, shares, swept[t])

@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,9 @@ class Ground:
     def merging(self, level: int) -> Array:
         """``(T, n)`` children per position of each tensor that a spread of the level's fan-out makes."""
         T = len(self.size)
-        merged: Array = self.spreads[level].lanes / self.shares[level][T : 2 * T]
-        return np.where(np.asarray(self.space.multicast[level], bool)[:, None], merged, 1.0)
+        merged = self.spreads[level].lanes / self.shares[level][T : 2 * T]
+        merged[~np.asarray(self.space.multicast[level], bool)] = 1.0
+        return cast(Array, merged)
 
     def split(self) -> list[Ground]:
         """The same ground in parts, by how the spreads of the fan-out where that differs most share words; itself if none differ."""
@@ -183,7 +184,9 @@ class Ground:
     @cached_property
     def idle_class(self) -> Array:
         """``(T, S)`` place of `idle` among `sweeps`."""
-        rows = [np.searchsorted(c, i * (1 + 1e-12), side="right") - 1 for c, i in zip(self.sweeps, self.idle, strict=True)]
+        rows = [
+            np.searchsorted(c, i * (1 + 1e-12), side="right") - 1 for c, i in zip(self.sweeps, self.idle, strict=True)
+        ]
         return np.stack(rows).astype(np.int32)
 
     @cached_property
@@ -202,7 +205,9 @@ class Ground:
     @cached_property
     def opens_of(self) -> Array:
         """``(C,)`` tensor whose sweeps a group counts; −1: none."""
-        return np.array([self.opens[np.flatnonzero(self.group[1:] == c)[0] + 1] for c in range(len(self.trails))], np.int64)
+        return np.array(
+            [self.opens[np.flatnonzero(self.group[1:] == c)[0] + 1] for c in range(len(self.trails))], np.int64
+        )
 
     @cached_property
     def sequence(self) -> Array:
@@ -212,7 +217,8 @@ class Ground:
     @cached_property
     def outer_count(self) -> Array:
         """``(C,)`` how many those are."""
-        return (self.trails == 0).sum(axis=1).astype(np.int64)
+        outside: Array = (self.trails == 0).sum(axis=1).astype(np.int64)
+        return outside
 
     @cached_property
     def idle(self) -> Array:
@@ -297,7 +303,9 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     status = np.concatenate([np.full((1, T), OPEN), kinds])
     size = _sizes(problem, space)
     # of several tensors that a loop leaves in place, the sweeps of the largest are counted
-    opens = np.array([-1, *(max(np.flatnonzero(row == OPEN), key=lambda t: size[t], default=-1) for row in kinds)], np.int64)
+    opens = np.array(
+        [-1, *(max(np.flatnonzero(row == OPEN), key=lambda t: size[t], default=-1) for row in kinds)], np.int64
+    )
     groups = [*dict.fromkeys(int(t) if t >= 0 else -k for k, t in enumerate(opens) if k)]
     group = np.array([0, *(groups.index(int(t) if t >= 0 else -k) for k, t in enumerate(opens) if k)], np.int64)
     kind = kind_of.reshape(D) + 1
