@@ -230,7 +230,7 @@ class _Densities:
         if self._storage.get(name) == "transposed":
             nonzero, stored = nonzero.T, False
         if self._storage.get(name) == "unknown":
-            return fitted.density, fitted.model, "fitted: which of its equal axes is which is not known"
+            return fitted.density, fitted.model, "fitted: Einsums use it both as it is stored and transposed"
         if not all(same_order(nonzero.shape, shape) for shape in uses):
             return (
                 fitted.density,
@@ -260,7 +260,7 @@ class _Densities:
 def _storage(network: Network) -> dict[str, str]:
     """Matrices of weights by how they are stored: ``same`` order as their Einsum, ``transposed``, or ``unknown``.
 
-    Where both extents are equal only the operator says which is which: ONNX's MatMul takes (inputs, outputs), Gemm either.
+    Importers that know how a matrix is stored say so by the order of its ranks. Where one does not, extents tell if they differ.
     """
     found: dict[str, str] = {}
     for operator in network.einsums:
@@ -269,9 +269,6 @@ def _storage(network: Network) -> dict[str, str]:
         if not name or len(network.tensors[name].shape) != 2:
             continue
         stored, shape = network.tensors[name].shape, operator.einsum.tensor_shape("W")
-        how = "transposed" if stored == shape[::-1] else "same"
-        if stored == shape == shape[::-1]:
-            onnx = {"Gemm": "unknown", "MatMul": "transposed"}
-            how = onnx.get(operator.op, "same")
+        how = "transposed" if stored != shape and stored == shape[::-1] else "same"
         found[name] = how if found.get(name, how) == how else "unknown"
     return found
