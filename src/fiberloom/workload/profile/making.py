@@ -71,7 +71,7 @@ def make_profile(
     if not (threshold >= 0 and activation_threshold >= 0):
         raise SpecError("a threshold is a magnitude, from 0")
     progress("reading the model")
-    network, imported = _read(model, dims, example_inputs)
+    network, imported = _read(model, dims, example_inputs, progress)
     chosen = _Densities(densities, network, values_file)
     notes: list[str] = []
     tensors: dict[str, TensorProfile] = {}
@@ -105,7 +105,9 @@ def make_profile(
     return SparsityProfile(tensors, source, tuple(notes), directory), network
 
 
-def _read(model: Any, dims: Mapping[str, int] | None, example_inputs: Any) -> tuple[Network | None, Any]:
+def _read(
+    model: Any, dims: Mapping[str, int] | None, example_inputs: Any, progress: Callable[[str], None]
+) -> tuple[Network | None, Any]:
     from fiberloom.workload.importers import read_network
     from fiberloom.workload.importers.torch_export import load
 
@@ -115,7 +117,11 @@ def _read(model: Any, dims: Mapping[str, int] | None, example_inputs: Any) -> tu
         return imported.network, imported
     if text.endswith((".safetensors", ".npz", ".pt", ".pth", ".bin", ".index.json")):
         return None, None
-    return read_network(text, dims=dims), None
+
+    def listen(done: int, whole: int) -> None:
+        progress(f"reading the model: {done:,} of {whole:,} operators")
+
+    return read_network(text, dims=dims, progress=listen), None
 
 
 def _weights(model: Any, imported: Any, weights: Path | None) -> Iterator[Weights]:
