@@ -222,17 +222,16 @@ def _number(value: Any) -> float | None:
 def _density(value: Any, where: Location) -> DensitySpec:
     if value == "dense":
         return None
-    readable = isinstance(value, (int, float, dict)) or (isinstance(value, str) and ":" in value)
-    if isinstance(value, bool) or not readable:
-        shown = f"'{value}'" if isinstance(value, str) else repr(value)
-        raise SpecError(f"{shown} is not a density", where=where, hint=_DENSITIES)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value <= 1:
             raise SpecError(
                 f"density {value} is not in 0..1", where=where, hint="a share, not per cent" if value <= 100 else None
             )
         return None if value == 1 else float(value)
-    return value
+    if isinstance(value, dict) or (isinstance(value, str) and ":" in value):
+        return value
+    shown = f"'{value}'" if isinstance(value, str) else repr(value)
+    raise SpecError(f"{shown} is not a density", where=where, hint=_DENSITIES)
 
 
 def _plain(node: yaml.Node, file: str) -> Any:
