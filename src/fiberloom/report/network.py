@@ -80,9 +80,9 @@ def totals_table(content: Mapping[str, Any]) -> Table:
     table = plain_table()
     several = len(content["cases"]) > 1
     if several:
-        table.add_column(" case", no_wrap=True)
-    table.add_column(" design" if not several else "design", no_wrap=True)
-    for column in ("cycles", "time", "energy", "EDP", "utilisation", "area", "proved"):
+        table.add_column(" case", overflow="fold")
+    table.add_column(" design" if not several else "design", overflow="fold")  # names give way to numbers
+    for column in ("cycles", "time", "energy", "EDP", "util.", "area", "proved"):
         table.add_column(column, justify="right", no_wrap=True)
     for t in content["totals"]:
         seconds = t["seconds"]
