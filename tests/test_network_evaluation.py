@@ -17,6 +17,7 @@ from fiberloom.errors import SpecError
 from fiberloom.input.specification import parse
 from fiberloom.network_evaluation import Case, NetworkResult, run_network, with_densities
 from fiberloom.network_evaluation.cache import ResultCache
+from fiberloom.report.html.content import content
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
@@ -256,7 +257,7 @@ def test_designs_are_compared_with_the_first_by_the_geometric_mean_over_layers(f
     found = run_network(perceptron((64, 64, 32)), ["dense-tensor-core", "tpu-like"], cache=folder, seconds=20)
     first, second = found.content["comparison"]
     assert first["geomean_edp_ratio"] == 1
-    edps = {(e["design"], e["layer"]): e["edp_pj_cycles"] for e in found.layers}
+    edps = {(e["design"], e["layer"]): e["edp_j_s"] for e in found.layers}
     ratios = [edps["tpu-like", name] / edps["dense-tensor-core", name] for name in ("fc1", "fc2")]
     assert second["geomean_edp_ratio"] == pytest.approx(math.sqrt(ratios[0] * ratios[1]))
 
@@ -282,6 +283,34 @@ def test_a_tensor_that_does_not_fit_beside_the_tiles_is_not_kept(folder: Path) -
     assert tight is not None
     held = run_network(perceptron((16, 64, 16)), [tight], cache=folder, keep_on_chip=True)
     assert held.total()["kept_on_chip"]["tensors"] == []
+
+
+def test_a_design_with_half_the_clock_has_twice_the_energy_delay_product(small: object, folder: Path) -> None:
+    slow = parse(DESIGN.replace("name: small", "name: slow\n  cycle_seconds: 2.0e-9")).architecture
+    assert slow is not None
+    found = run_network(perceptron(), [small, slow], cache=folder)
+    ratios = ("cycles_ratio", "seconds_ratio", "energy_ratio", "edp_ratio", "geomean_edp_ratio")
+    assert [found.content["comparison"][1][r] for r in ratios] == pytest.approx([1, 2, 1, 2, 2])
+    first, second = found.totals
+    assert second["edp_j_s"] == pytest.approx(second["energy_pj"] * 1e-12 * second["cycles"] * 2e-9)
+    assert second["edp_j_s"] == pytest.approx(2 * first["edp_j_s"])
+    assert content(found.to_dict())["cases"][0]["geomean"][0][1] == pytest.approx(1 / 2)
+
+
+def test_designs_that_hold_different_tensors_are_compared_operator_by_operator(small: object, folder: Path) -> None:
+    tight = parse(DESIGN.replace("name: small", "name: tight").replace("depth: 512", "depth: 4")).architecture
+    assert tight is not None
+    found = run_network(perceptron((16, 8, 8, 8, 8)), [small, tight], cache=folder, keep_on_chip=True)
+    layers = {d: [e for e in found.layers if e["design"] == d] for d in ("small", "tight")}
+    split = {d: [e["operators"] for e in entries] for d, entries in layers.items()}
+    assert split["small"] != split["tight"] == [["fc1"], ["fc2", "fc3", "fc4"]]
+    edps = {(d, o): e["edp_j_s"] for d, entries in layers.items() for e in entries for o in e["operators"]}
+    names = ("fc1", "fc2", "fc3", "fc4")
+    mean = math.prod(edps["tight", name] / edps["small", name] for name in names) ** (1 / len(names))
+    compared = found.content["comparison"][1]
+    assert compared["layers"] == len(names)
+    assert compared["geomean_edp_ratio"] == pytest.approx(mean)
+    assert content(found.to_dict())["cases"][0]["geomean"][0][1] == pytest.approx(1 / mean)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_transposed_convolution_counts_every_input_element_once_per_weight(tmp
 
 def test_a_product_by_constant_weights_is_a_fully_connected_layer_over_all_tokens(tmp_path: Path) -> None:
     read = one(tmp_path, "MatMul", {"x": [2, 7, 64]}, [weights("w", 64, 32)])
-    assert str(only(read).einsum) == "O[n, m] = W[m, c] * I[n, c]"
+    assert str(only(read).einsum) == "O[n, m] = W[c, m] * I[n, c]"
     assert only(read).einsum.shape == {"n": 14, "m": 32, "c": 64}
 
 
@@ -82,6 +82,19 @@ def test_gemm_with_weights_either_way_round(tmp_path: Path, transposed: int) -> 
     shape = (10, 64) if transposed else (64, 10)
     read = one(tmp_path, "Gemm", {"x": [4, 64]}, [weights("w", *shape), weights("b", 10)], transB=transposed)
     assert only(read).einsum.shape == {"n": 4, "m": 10, "c": 64}
+    assert only(read).einsum.tensor_shape("W") == shape
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+@pytest.mark.parametrize("op", ["MatMul", "Gemm", "Einsum"])
+def test_square_weights_keep_the_order_in_which_they_are_stored(tmp_path: Path, op: str, turns: int) -> None:
+    nodes = [node("Transpose", [f"w{i}"], [f"w{i + 1}"]) for i in range(turns)]
+    attributes = {"MatMul": {}, "Gemm": {"transB": 1}, "Einsum": {"equation": "nc,mc->nm"}}[op]
+    nodes.append(node(op, ["x", f"w{turns}"], ["y"], **attributes))
+    read = network(tmp_path, model(nodes, [info("x", [3, 64])], [info("y", None)], [weights("w0", 64, 64)]))
+    inputs_first = (op == "MatMul") != (turns == 1)
+    assert only(read).operands["W"] == "w0"
+    assert str(only(read).einsum.tensor("W")) == ("W[c, m]" if inputs_first else "W[m, c]")
 
 
 def test_weights_that_a_graph_transposes_are_the_stored_ones(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import fiberloom as fl
 from fiberloom.architecture import library
 from fiberloom.errors import MissingExtraError, SpecError
+from fiberloom.network_evaluation import NetworkResult
 from fiberloom.report.plots import network_plot
 from networks import CONVOLUTION, DESIGNS, small_result
 
@@ -64,6 +65,16 @@ def test_the_edp_of_the_first_design_is_one() -> None:
     assert bar.y[0] == pytest.approx(1)
     expected = [e["geomean_edp_ratio"] for e in small_result()["comparison"] if e["case"] == "dense"]
     assert list(bar.y) == pytest.approx(expected, rel=1e-6)
+
+
+@needs_plotly
+def test_a_result_plots_itself() -> None:
+    result = NetworkResult(small_result())
+    assert result.plot("layers", design="stc", case="2:4") == network_plot(
+        small_result(), "layers", design="stc", case="2:4"
+    )
+    with pytest.raises(SpecError, match="kind of plot 'enrgy'"):
+        result.plot("enrgy")
 
 
 @needs_plotly

@@ -142,6 +142,11 @@ def test_a_name_counts_more_than_a_pattern(tmp_path: Path) -> None:
     assert tensors["x"].density is None
 
 
+def test_a_name_can_be_dense_again_where_a_pattern_is_not(tmp_path: Path) -> None:
+    tensors = written(tmp_path / "p.yaml", '  "*.weight": 2:4\n  conv.weight: dense\n').apply(network()).tensors
+    assert (tensors["fc.weight"].density, tensors["conv.weight"].density) == ("2:4", None)
+
+
 def test_densities_reach_the_einsums(tmp_path: Path) -> None:
     dense = network()
     applied = written(tmp_path / "p.yaml", '  "conv*weight": {distribution: fixed_structured, density: 0.5}\n').apply(

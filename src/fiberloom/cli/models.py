@@ -51,15 +51,19 @@ def models(
     given |= {name: _whole(name, value) for name, value in _pairs("--dim", dim)}
     options: dict[str, Any] = dict(_pairs("--set", option))
     options |= {k: v for k, v in (("phase", phase), ("number_format", number_format)) if v is not None}
+    for name in options.keys() & {"model", "dims", "progress"}:
+        raise SpecError(f"--set {name}: no model has an option of that name", hint="extents are given with --dim")
     if model is None:
         if given or options or all_operators:
             raise SpecError("sizes and options are those of one network", hint="name it: fiberloom models resnet50 …")
         _list(json)
         return
+    from fiberloom.cli.reading_progress import reading
     from fiberloom.report.models import network_dict, network_report
     from fiberloom.workload.importers import read_network
 
-    network = read_network(model, dims=given, **options)
+    with reading(model) as progress:
+        network = read_network(model, dims=given, progress=progress, **options)
     if json:
         print_json({"version": 1, "network": network_dict(network)})
         return

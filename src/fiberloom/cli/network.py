@@ -159,6 +159,7 @@ def read_cases(
     Raises:
         SpecError: for options that can't be read, and as `read_network`.
     """
+    from fiberloom.cli.reading_progress import reading
     from fiberloom.network_evaluation import Case, parse_density, with_densities
     from fiberloom.workload.importers import read_network
 
@@ -179,7 +180,8 @@ def read_cases(
         sparsity = SparsityProfile.read(profile)
     cases = []
     for size in batches:
-        read = read_network(model, dims=extents if size is None else {**extents, "batch": size})
+        with reading(model) as progress:
+            read = read_network(model, dims=extents if size is None else {**extents, "batch": size}, progress=progress)
         if sparsity is not None:
             read = sparsity.apply(read)
         for weight_text, weight in densities[0]:

@@ -66,7 +66,7 @@ def assemble(
                 for i, o in enumerate(case.network.operators)
                 if o.einsum is None
             }
-            others = operator_entries(case.name, design.name, case.network, costs)
+            others = operator_entries(case.name, design, case.network, costs)
             whole = total(described[design.name], here, others, case.network)
             if keep_on_chip:
                 whole["kept_on_chip"] = {
@@ -150,7 +150,7 @@ def _entries(p: Placed, residency: Residency, price: Prices) -> list[dict[str, A
             per_word = {"read": price.held_read_pj * level.word_bits, "write": price.held_write_pj * level.word_bits}
             answer = with_held(answer, p.bound.architecture, tensors, per_word)
         layer = Layer(p.layer.einsum, tuple(operators))
-        entries.append(layer_entry(p.case.name, design.name, network, layer, p.bound, answer, p.cached))
+        entries.append(layer_entry(p.case.name, design, network, layer, p.bound, answer, p.cached))
     return entries
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom.network_evaluation.account import number
 from fiberloom.network_evaluation.cases import Layer, density_of, effectual_macs
-from fiberloom.network_evaluation.designs import Bound
+from fiberloom.network_evaluation.designs import Bound, Design
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.network import Kind, Network, Operator
 
 if TYPE_CHECKING:
     import pandas
+    import plotly.graph_objects as go
 
 RESULT_VERSION: Final = 1
 """Version of the object that `NetworkResult.to_dict` returns; raised when a field changes meaning or goes."""
@@ -72,6 +73,23 @@ class NetworkResult:
             raise MissingExtraError("pandas", "frames", "NetworkResult.to_frame") from None
         return pandas.DataFrame(list(self.rows()))
 
+    def plot(self, kind: str = "energy", *, design: str | None = None, case: str | None = None) -> go.Figure:
+        """A plotly figure.
+
+        Args:
+            kind: ``energy`` or ``cycles`` of every design, ``edp`` against the first design, ``layers`` (energy of every layer of a
+                design), ``roofline`` (every layer under the roofs of a design).
+            design: for ``layers`` and ``roofline``; None: the design of least energy–delay product.
+            case: None: the first.
+
+        Raises:
+            MissingExtraError: without plotly.
+            SpecError: for a kind, design or case that there is not.
+        """
+        from fiberloom.report.plots import network_plot
+
+        return network_plot(self.content, kind, design=design, case=case)
+
     def rows(self) -> list[dict[str, Any]]:
         """`layers` and the other operators as flat rows, for CSV and Parquet: one column per component's energy and cycles."""
         rows = [_flat(e, "layer") for e in self.layers]
@@ -102,8 +120,9 @@ def _flat(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "effectual_macs",
         "operations",
         "cycles",
+        "seconds",
         "energy_pj",
-        "edp_pj_cycles",
+        "edp_j_s",
         "utilization",
         "bottleneck",
     ):
@@ -121,7 +140,13 @@ def _flat(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def layer_entry(
-    case: str, design: str, network: Network, layer: Layer, bound: Bound | None, answer: Mapping[str, Any], cached: bool
+    case: str,
+    design: Design,
+    network: Network,
+    layer: Layer,
+    bound: Bound | None,
+    answer: Mapping[str, Any],
+    cached: bool,
 ) -> dict[str, Any]:
     """A layer on a design, with everything that is known of it.
 
@@ -133,9 +158,10 @@ def layer_entry(
     seen = bound.einsum if bound is not None else einsum
     entry: dict[str, Any] = {
         "case": case,
-        "design": design,
+        "design": design.name,
         "layer": layer.name,
         "operators": [o.name for o in layer.operators],
+        "counts": [o.count for o in layer.operators],
         "op": layer.operators[0].op,
         "kind": "einsum",
         "count": layer.count,
@@ -156,9 +182,19 @@ def layer_entry(
         apart = ("status", "dense", "seconds", "budget", "certain", "unheld")
         found = {k: v for k, v in answer.items() if k not in apart}
         entry |= found
-        entry["edp_pj_cycles"] = number(found["energy_pj"] * found["cycles"])
+        entry |= timed(found, design.architecture.cycle_seconds)
         entry["saved"] = _saved(answer.get("unheld", answer), answer["dense"])
     return entry
+
+
+def timed(cost: Mapping[str, Any], cycle_seconds: float) -> dict[str, float]:
+    """Time in s, and energy times time in J·s: what designs with different clocks are compared by.
+
+    Args:
+        cost: ``cycles`` and ``energy_pj``.
+    """
+    seconds = cost["cycles"] * cycle_seconds
+    return {"seconds": seconds, "edp_j_s": cost["energy_pj"] * 1e-12 * seconds}
 
 
 def _tensor(name: str, seen: Einsum, einsum: Einsum, operator: Operator, network: Network) -> dict[str, Any]:
@@ -213,7 +249,7 @@ def _saved(found: Mapping[str, Any], dense: Mapping[str, Any] | None) -> dict[st
 
 
 def operator_entries(
-    case: str, design: str, network: Network, costs: Mapping[str, Mapping[str, Any]]
+    case: str, design: Design, network: Network, costs: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The operators that are no Einsums, equal ones together, in order of first use.
 
@@ -231,12 +267,14 @@ def operator_entries(
         )
         if identity in found:
             found[identity]["operators"].append(operator.name)
+            found[identity]["counts"].append(operator.count)
             found[identity]["count"] += operator.count
             continue
         found[identity] = {
             "case": case,
-            "design": design,
+            "design": design.name,
             "operators": [operator.name],
+            "counts": [operator.count],
             "op": operator.op,
             "kind": operator.kind.value,
             "count": operator.count,
@@ -244,5 +282,6 @@ def operator_entries(
             "tensor_bytes": moved,
             "stated_operations": operator.operations,
             **known,
+            **(timed(known, design.architecture.cycle_seconds) if operator.kind is not Kind.UNKNOWN else {}),
         }
     return list(found.values())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fiberloom.network_evaluation.account import number
+from fiberloom.network_evaluation.result import timed
 from fiberloom.workload.network import Kind, Network
 
 
@@ -32,8 +33,7 @@ def total(
     return {
         "cycles": number(cycles),
         "energy_pj": number(energy),
-        "seconds": cycles * design["cycle_seconds"],
-        "edp_pj_cycles": number(energy * cycles),
+        **timed({"cycles": cycles, "energy_pj": energy}, design["cycle_seconds"]),
         "area_um2": next((e["area_um2"] for e in mapped), None),
         "utilization": done / (design["lanes"] * einsum_cycles) if einsum_cycles else 0.0,
         "macs": macs,
@@ -177,7 +177,9 @@ def _moved(network: Network, inputs: Sequence[str], outputs: Sequence[str]) -> i
 def comparison(layers: Sequence[Mapping[str, Any]], totals: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Every design against the first, case by case: ratios above 1 say that the first needs less.
 
-    The geometric mean goes over the layers that both have mapped, each as often as it is computed.
+    EDP is energy times time: designs may have different clocks. The geometric mean goes over the operators that both have mapped,
+    each as often as it is computed. Operators, not layers, are matched: what is held on chip splits equal operators into several
+    layers on one design and not on another.
     """
     entries = []
     for case in dict.fromkeys(t["case"] for t in totals):
@@ -188,8 +190,8 @@ def comparison(layers: Sequence[Mapping[str, Any]], totals: Sequence[Mapping[str
             common = costs[t["design"]].keys() & costs[base["design"]].keys()
             weights = {name: costs[base["design"]][name][1] for name in common}
             logs = [
-                math.log(costs[t["design"]][name][0] / costs[base["design"]][name][0]) * weights[name]
-                for name in common
+                math.log(costs[t["design"]][name][0] / costs[base["design"]][name][0]) * weight
+                for name, weight in weights.items()
             ]
             entries.append(
                 {
@@ -197,8 +199,9 @@ def comparison(layers: Sequence[Mapping[str, Any]], totals: Sequence[Mapping[str
                     "design": t["design"],
                     "baseline": base["design"],
                     "layers": sum(weights.values()),
-                    "geomean_edp_ratio": math.exp(sum(logs) / sum(weights.values())) if logs else None,
-                    "edp_ratio": _ratio(t["edp_pj_cycles"], base["edp_pj_cycles"]),
+                    "geomean_edp_ratio": math.exp(math.fsum(logs) / sum(weights.values())) if logs else None,
+                    "edp_ratio": _ratio(t["edp_j_s"], base["edp_j_s"]),
+                    "seconds_ratio": _ratio(t["seconds"], base["seconds"]),
                     "cycles_ratio": _ratio(t["cycles"], base["cycles"]),
                     "energy_ratio": _ratio(t["energy_pj"], base["energy_pj"]),
                 }
@@ -207,10 +210,12 @@ def comparison(layers: Sequence[Mapping[str, Any]], totals: Sequence[Mapping[str
 
 
 def _edps(layers: Sequence[Mapping[str, Any]], case: str, design: str) -> dict[str, tuple[float, int]]:
+    """J·s of one computation, and how often it is computed, by operator."""
     return {
-        e["layer"]: (e["cycles"] * e["energy_pj"], e["count"])
+        name: (e["edp_j_s"], count)
         for e in layers
-        if e["case"] == case and e["design"] == design and e["status"] == "mapped" and e["cycles"] * e["energy_pj"] > 0
+        if e["case"] == case and e["design"] == design and e["status"] == "mapped" and e["edp_j_s"] > 0
+        for name, count in zip(e["operators"], e["counts"], strict=True)
     }
 
 

@@ -33,7 +33,8 @@ def network_report(result: NetworkResult, *, all_layers: bool = False) -> Iterat
     yield totals_table(content)
     if len(content["designs"]) > 1:
         yield heading(
-            "Against " + content["designs"][0]["name"], "times as much; EDP also as geometric mean over layers"
+            "Against " + content["designs"][0]["name"],
+            "times as much; EDP, energy × time, also as geometric mean over layers",
         )
         yield comparison_table(content)
     yield heading("Energy")
@@ -79,9 +80,9 @@ def totals_table(content: Mapping[str, Any]) -> Table:
     table = plain_table()
     several = len(content["cases"]) > 1
     if several:
-        table.add_column(" case", no_wrap=True)
-    table.add_column(" design" if not several else "design", no_wrap=True)
-    for column in ("cycles", "time", "energy", "EDP", "utilisation", "area", "proved"):
+        table.add_column(" case", overflow="fold")
+    table.add_column(" design" if not several else "design", overflow="fold")  # names give way to numbers
+    for column in ("cycles", "time", "energy", "EDP", "util.", "area", "proved"):
         table.add_column(column, justify="right", no_wrap=True)
     for t in content["totals"]:
         seconds = t["seconds"]
@@ -93,7 +94,7 @@ def totals_table(content: Mapping[str, Any]) -> Table:
             count(t["cycles"]),
             engineering(seconds, "s"),
             energy(t["energy_pj"]),
-            engineering(t["energy_pj"] * 1e-12 * seconds, "J·s"),
+            engineering(t["edp_j_s"], "J·s"),
             f"{t['utilization']:.1%}",
             area(t["area_um2"]) if t["area_um2"] else "not known",
             f"{certificate['proved']}/{certificate['layers']}",
@@ -113,14 +114,14 @@ def comparison_table(content: Mapping[str, Any]) -> Table:
     if several:
         table.add_column(" case", no_wrap=True)
     table.add_column(" design" if not several else "design", no_wrap=True)
-    for column in ("cycles", "energy", "EDP", "EDP, geomean"):
+    for column in ("cycles", "time", "energy", "EDP", "EDP, geomean"):
         table.add_column(column, justify="right", no_wrap=True)
     for entry in content["comparison"]:
         cells = [entry["case"]] if several else []
         cells.append(entry["design"])
         cells += [
             ratio(entry[key]) if entry[key] is not None else "–"
-            for key in ("cycles_ratio", "energy_ratio", "edp_ratio", "geomean_edp_ratio")
+            for key in ("cycles_ratio", "seconds_ratio", "energy_ratio", "edp_ratio", "geomean_edp_ratio")
         ]
         cells[0] = " " + cells[0]
         table.add_row(*cells)

@@ -207,6 +207,11 @@ class Einsum(BaseModel):
         """Shape of a whole tensor, one number per rank."""
         return self.tensor(name).tile_shape(self.shape)
 
+    def with_reversed_ranks(self, name: str) -> Einsum:
+        """The same computation with the ranks of one tensor in reverse: a matrix that is stored the other way round."""
+        turned = (t.model_copy(update={"ranks": t.ranks[::-1]}) if t.name == name else t for t in self.tensors)
+        return self.model_copy(update={"tensors": tuple(turned)})
+
     def __str__(self) -> str:
         return f"{self.output} = {' * '.join(str(t) for t in self.inputs)}"
 

@@ -143,12 +143,14 @@ def _aligned(found: Sequence[Json]) -> Iterator[Layer]:
     groups: dict[tuple[int, ...], list[str]] = {}
     for operator, listed in treated.items():
         groups.setdefault(tuple(listed), []).append(operator)
-    counts = {frozenset(operators): finite(entry.get("count")) for operators, entry in zip(names, found, strict=True)}
     for places, group in groups.items():
-        own = counts.get(frozenset(group))
-        if own is None:
-            own = (finite(found[places[0]].get("count")) or 1) * len(group) / len(names[places[0]])
-        yield _layer([found[place] for place in places], tuple(group), round(own))
+        operators = names[places[0]]
+        whole = finite(found[places[0]].get("count")) or len(operators)
+        counts = [finite(count) or 0.0 for count in items(found[places[0]].get("counts"))]
+        if len(counts) != len(operators) or sum(counts) != whole:
+            counts = [whole / len(operators)] * len(operators)
+        own = dict(zip(operators, counts, strict=True))
+        yield _layer([found[place] for place in places], tuple(group), round(sum(own[name] for name in group)))
 
 
 def _layer(group: Sequence[Json], operators: tuple[str, ...], count: int) -> Layer:

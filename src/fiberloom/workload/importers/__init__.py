@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +28,20 @@ SOURCES: Final[Mapping[str, str]] = {
 _FUNCTION: Final = re.compile(r"(?P<module>.+\.py|[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 
 
-def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options: Any) -> Network:
+Progress = Callable[[int, int], None]
+"""Told now and then how many operators are read, and how many there are."""
+
+
+def read_network(
+    model: str, *, dims: Mapping[str, int] | None = None, progress: Progress | None = None, **options: Any
+) -> Network:
     """A network by name or from a file.
 
     Args:
         model: ``resnet50`` (or another network of the zoo), ``x.onnx``, ``config.json`` or a folder that holds one, ``x.mlir``,
             ``x.stablehlo``, ``x.pt2`` (an exported program), ``module.py:function`` (a PyTorch module).
         dims: extents by name: ``batch``, ``seq``, and what else the source's dynamic axes are called.
+        progress: listens to sources whose files can be large (ONNX).
         options: of the source's own ``read``.
 
     Raises:
@@ -44,7 +51,7 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
     dims = _checked(dims or {})
     function = _FUNCTION.fullmatch(model)
     if function:
-        return _source("torch_export", model, dims, options)
+        return _source("torch_export", model, dims, options, progress)
     path = Path(model)
     if path.is_dir():
         path = path / "config.json"
@@ -53,7 +60,7 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
     if path.suffix.lower() in SOURCES:
         if not path.is_file():
             raise SpecError("there is no such file", where=Location(str(path)))
-        return _source(SOURCES[path.suffix.lower()], str(path), dims, options)
+        return _source(SOURCES[path.suffix.lower()], str(path), dims, options, progress)
     if path.is_file():
         raise SpecError(
             f"files that end in '{path.suffix}' are not known as networks"
@@ -74,18 +81,22 @@ def read_network(model: str, *, dims: Mapping[str, int] | None = None, **options
     return zoo.build(name, dims=dims, **options)
 
 
-def _source(name: str, model: str, dims: Mapping[str, int], options: Mapping[str, Any]) -> Network:
+def _source(
+    name: str, model: str, dims: Mapping[str, int], options: Mapping[str, Any], progress: Progress | None
+) -> Network:
     """What a module here reads; an option that is None counts as not given."""
     module = importlib.import_module(f"fiberloom.workload.importers.{name}")
     given = {key: value for key, value in options.items() if value is not None}
     parameters = inspect.signature(module.read).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        takes = [key for key in list(parameters)[1:] if key != "dims"]
+        takes = [key for key in list(parameters)[1:] if key not in ("dims", "progress")]
         for key in given:
             if key not in takes:
                 raise SpecError(
                     f"a model of this kind has no option '{key}'", where=Location(model), hint=nearest(key, takes)
                 )
+    if progress is not None and "progress" in parameters:
+        given["progress"] = progress
     network: Network = module.read(model, dims=dims, **given)
     return network
 

@@ -118,6 +118,7 @@ def _parser_class() -> Any:
     from xdsl.utils.exceptions import ParseError
 
     class LenientParser(Parser):  # type: ignore[misc,unused-ignore]
+        ssa_values: Any
         started = 0
 
         def __init__(self, context: Any, text: str, file: str) -> None:

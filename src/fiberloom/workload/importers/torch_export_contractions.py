@@ -116,21 +116,10 @@ def contraction(
         in_weight = in_a if a.parameter else in_b
         summed = [where[n] == (True, True, False) for n in in_weight]
         if summed[0] and summed == sorted(summed, reverse=True):  # stored (inputs, outputs)
-            einsum = _reversed(einsum, "W")
+            einsum = einsum.with_reversed_ranks("W")
         return call.einsum(einsum, {"W": weight, "I": x, "O": call.output}, besides=besides)
     einsum = batched_product(call.name, rows=rows, columns=columns, depth=depth, batch=batch)
     return call.einsum(einsum, {"A": a, "B": b, "O": call.output}, besides=besides)
-
-
-def _reversed(einsum: Einsum, tensor: str) -> Einsum:
-    """The Einsum with the ranks of one tensor in reverse."""
-    return einsum.model_copy(
-        update={
-            "tensors": tuple(
-                t.model_copy(update={"ranks": t.ranks[::-1]}) if t.name == tensor else t for t in einsum.tensors
-            )
-        }
-    )
 
 
 def _grouped_heads(call: Call, a: Value, b: Value) -> Operator | None:
@@ -237,7 +226,7 @@ def grouped_product(call: Call) -> list[Operator]:
     made = []
     for count, rows, suffix in ((more, each + 1, "fuller"), (experts - more, each, "")):
         if count and rows:
-            einsum = _reversed(fully_connected(call.name, outputs=columns, inputs=depth, batch=rows), "W")
+            einsum = fully_connected(call.name, outputs=columns, inputs=depth, batch=rows).with_reversed_ranks("W")
             note = f"{a.shape[0]} rows spread as evenly as {experts} experts allow"
             operands = {"W": b, "I": a, "O": call.output}
             made.append(call.einsum(einsum, operands, suffix=suffix, count=count, note=note))

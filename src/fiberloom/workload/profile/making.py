@@ -71,7 +71,7 @@ def make_profile(
     if not (threshold >= 0 and activation_threshold >= 0):
         raise SpecError("a threshold is a magnitude, from 0")
     progress("reading the model")
-    network, imported = _read(model, dims, example_inputs)
+    network, imported = _read(model, dims, example_inputs, progress)
     chosen = _Densities(densities, network, values_file)
     notes: list[str] = []
     tensors: dict[str, TensorProfile] = {}
@@ -105,7 +105,9 @@ def make_profile(
     return SparsityProfile(tensors, source, tuple(notes), directory), network
 
 
-def _read(model: Any, dims: Mapping[str, int] | None, example_inputs: Any) -> tuple[Network | None, Any]:
+def _read(
+    model: Any, dims: Mapping[str, int] | None, example_inputs: Any, progress: Callable[[str], None]
+) -> tuple[Network | None, Any]:
     from fiberloom.workload.importers import read_network
     from fiberloom.workload.importers.torch_export import load
 
@@ -115,7 +117,11 @@ def _read(model: Any, dims: Mapping[str, int] | None, example_inputs: Any) -> tu
         return imported.network, imported
     if text.endswith((".safetensors", ".npz", ".pt", ".pth", ".bin", ".index.json")):
         return None, None
-    return read_network(text, dims=dims), None
+
+    def listen(done: int, whole: int) -> None:
+        progress(f"reading the model: {done:,} of {whole:,} operators")
+
+    return read_network(text, dims=dims, progress=listen), None
 
 
 def _weights(model: Any, imported: Any, weights: Path | None) -> Iterator[Weights]:
@@ -230,7 +236,7 @@ class _Densities:
         if self._storage.get(name) == "transposed":
             nonzero, stored = nonzero.T, False
         if self._storage.get(name) == "unknown":
-            return fitted.density, fitted.model, "fitted: which of its equal axes is which is not known"
+            return fitted.density, fitted.model, "fitted: Einsums use it both as it is stored and transposed"
         if not all(same_order(nonzero.shape, shape) for shape in uses):
             return (
                 fitted.density,
@@ -260,7 +266,7 @@ class _Densities:
 def _storage(network: Network) -> dict[str, str]:
     """Matrices of weights by how they are stored: ``same`` order as their Einsum, ``transposed``, or ``unknown``.
 
-    Where both extents are equal only the operator says which is which: ONNX's MatMul takes (inputs, outputs), Gemm either.
+    Importers that know how a matrix is stored say so by the order of its ranks. Where one does not, extents tell if they differ.
     """
     found: dict[str, str] = {}
     for operator in network.einsums:
@@ -269,9 +275,6 @@ def _storage(network: Network) -> dict[str, str]:
         if not name or len(network.tensors[name].shape) != 2:
             continue
         stored, shape = network.tensors[name].shape, operator.einsum.tensor_shape("W")
-        how = "transposed" if stored == shape[::-1] else "same"
-        if stored == shape == shape[::-1]:
-            onnx = {"Gemm": "unknown", "MatMul": "transposed"}
-            how = onnx.get(operator.op, "same")
+        how = "transposed" if stored != shape and stored == shape[::-1] else "same"
         found[name] = how if found.get(name, how) == how else "unknown"
     return found

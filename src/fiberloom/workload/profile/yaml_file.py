@@ -21,6 +21,7 @@ _ENTRY: Final = (
     "density", "role", "shape", "nonzero", "spread", "samples", "model", "misfit", "tiles", "channels", "empty_channels", "note",
 )  # fmt: skip
 _TILE: Final = ("tile", "empty", "predicted_empty", "misfit")
+_DENSITIES: Final = "a number from 0 to 1, '2:4', dense, or {distribution: …}"
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
@@ -188,7 +189,7 @@ def _entry(node: yaml.Node, where: Location) -> TensorProfile:
         return TensorProfile(_density(_plain(node, file), where))
     _known(fields, _ENTRY, file, where.field or "", "field")
     if "density" not in fields:
-        raise SpecError("'density' is missing", where=where, hint="a number from 0 to 1, '2:4', or {distribution: …}")
+        raise SpecError("'density' is missing", where=where, hint=_DENSITIES)
     values = {name: _plain(value, file) for name, value in fields.items()}
     try:
         return TensorProfile(
@@ -219,21 +220,18 @@ def _number(value: Any) -> float | None:
 
 
 def _density(value: Any, where: Location) -> DensitySpec:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
-        raise SpecError(
-            f"{value!r} is not a density", where=where, hint="a number from 0 to 1, '2:4', or {distribution: …}"
-        )
-    if isinstance(value, str) and ":" not in value:
-        raise SpecError(
-            f"'{value}' is not a density", where=where, hint="a number from 0 to 1, '2:4', or {distribution: …}"
-        )
-    if isinstance(value, (int, float)):
+    if value == "dense":
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value <= 1:
             raise SpecError(
                 f"density {value} is not in 0..1", where=where, hint="a share, not per cent" if value <= 100 else None
             )
         return None if value == 1 else float(value)
-    return value
+    if isinstance(value, dict) or (isinstance(value, str) and ":" in value):
+        return value
+    shown = f"'{value}'" if isinstance(value, str) else repr(value)
+    raise SpecError(f"{shown} is not a density", where=where, hint=_DENSITIES)
 
 
 def _plain(node: yaml.Node, file: str) -> Any:

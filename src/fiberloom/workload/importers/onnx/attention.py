@@ -112,6 +112,7 @@ def projected(t: Translation, step: Step) -> None:
     heads = attributes["num_heads"]
     widths = attributes.get("qkv_hidden_sizes") or [columns // 3] * 3
     einsum = built(layers.fully_connected, outputs=columns, inputs=width, batch=batch * tokens)
+    einsum = einsum.with_reversed_ranks("W")  # weights are (inputs, outputs)
     made = t.intermediate(f"{step.outputs[0]}/projected", (batch, tokens, columns), step.inputs[0])
     operands = {"W": t.weight(step.inputs[1]), "I": t.operand(step.inputs[0]), "O": made}
     t.add_einsum(step, einsum, operands, suffix="/projection")

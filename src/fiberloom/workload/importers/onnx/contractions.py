@@ -6,7 +6,7 @@ What the operators compute is the ONNX standard's (Operators.md) and, for domain
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -133,7 +133,8 @@ def matrix_product(
     shared = math.prod(m for m, n in zip(*batches, strict=True) if m == n)
     only_a = math.prod(m for m, n in zip(*batches, strict=True) if m != n and n == 1)
     only_b = math.prod(n for m, n in zip(*batches, strict=True) if m != n and m == 1)
-    product(t, step, names, (shared, only_a, only_b), rows, columns, depth)
+    inputs_first = (transposed[0], not transposed[1])
+    product(t, step, names, (shared, only_a, only_b), rows, columns, depth, inputs_first=inputs_first)
 
 
 def product(
@@ -144,6 +145,8 @@ def product(
     rows: int,
     columns: int,
     depth: int,
+    *,
+    inputs_first: tuple[bool, bool] = (False, False),
 ) -> None:
     """Add the product of two operands.
 
@@ -151,15 +154,20 @@ def product(
         names: of the operands in the graph.
         batch: extents that both have, that only the first has, that only the second has.
         rows, columns, depth: of the product.
+        inputs_first: whether the operand, as a matrix of weights, is (inputs, outputs) and not (outputs, inputs).
     """
     shared, only_a, only_b = batch
     constants = [t.is_constant(n) for n in names]
+    several = (only_a > 1, only_b > 1)
     if shared == 1:
         rows, columns, only_a, only_b = only_a * rows, only_b * columns, 1, 1
     if any(constants) and shared == 1:
         weights, data = (names[1], names[0]) if constants[1] else names
         filters, tokens = (columns, rows) if constants[1] else (rows, columns)
         einsum = built(layers.fully_connected, outputs=filters, inputs=depth, batch=tokens)
+        stored, side = t.inference.stored.get(weights), int(constants[1])
+        if not several[side] and inputs_first[side] != (stored is not None and stored.turned):
+            einsum = einsum.with_reversed_ranks("W")
         _add_layer(t, step, einsum, data, weights)
         return
     role = "" if any(constants) else t.around_softmax(step, names[0], step.outputs[0])
@@ -278,7 +286,14 @@ def general(t: Translation, step: Step) -> None:
     only_b, columns = math.prod(size["second"][:-1]), (size["second"] or [1])[-1]
     if only_b > 1:
         only_b, columns = 1, only_b * columns
-    product(t, step, names, (shared, only_a, only_b), rows, columns, depth)
+    first, second = (_inputs_first(labels, classes["summed"]) for labels in equation.inputs)
+    product(t, step, names, (shared, only_a, only_b), rows, columns, depth, inputs_first=(first, second))
+
+
+def _inputs_first(labels: Sequence[str], summed: Sequence[str]) -> bool:
+    """Whether all summed labels stand before the others."""
+    found = [label in summed for label in labels]
+    return found[:1] == [True] and found == sorted(found, reverse=True)
 
 
 def deformable(t: Translation, step: Step) -> None:

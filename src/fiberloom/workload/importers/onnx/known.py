@@ -49,12 +49,14 @@ class Stored(NamedTuple):
 
     Attributes:
         element: type code of what has to be kept: that of the narrowest step on the way.
+        turned: whether the constant is the transpose of this matrix.
     """
 
     name: str
     shape: tuple[int, ...]
     element: int
     density: float | None = None
+    turned: bool = False
 
 
 def written(value: Value) -> str:

@@ -371,7 +371,10 @@ class Inference:
         if sources:
             source = sources[0]
             narrow = min((source.element, value.element or FLOAT), key=lambda code: element_type(code).bits)
-            self.stored[name] = source._replace(element=narrow)
+            turns = (
+                step.op == "Transpose" and len(value.extents) == 2 and step.attributes().get("perm", [1, 0]) == [1, 0]
+            )
+            self.stored[name] = source._replace(element=narrow, turned=source.turned != turns)
 
     def at(self, step: Step) -> Location:
         """Where a step stands."""
