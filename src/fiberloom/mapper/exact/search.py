@@ -29,6 +29,7 @@ from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
+from fiberloom.model.counting import GATING
 from fiberloom.model.evaluate import BatchEvaluator, account_of
 from fiberloom.model.lower import Problem
 from fiberloom.model.records import MAPPING, WORK
@@ -285,7 +286,7 @@ class ExactSearch:
                     self.sweeps.clear()
                 before, outer = np.empty((2, S, K, V, n))
                 turned = np.empty((len(base.trails), S, n))
-                parts, swept = np.zeros((T, 3, 1 + len(land.asks))), np.zeros((T, V, 1 + len(land.asks)))
+                parts, swept = np.zeros((T, 3 + K, 1 + len(land.asks))), np.zeros((T, V, 1 + len(land.asks)))
                 sweep.sweep_spatial(
                     p, land, level, inner, before, np.zeros(n, np.int64), base.shares[level], parts, swept,
                     np.zeros(1 + len(land.asks)),
@@ -315,7 +316,10 @@ class ExactSearch:
         least = work * thin * float(p["compute_energy"][0]), work * thin
         moving = [d for d in range(D) if all(p["is_relevant"][t, d] for t in inputs) and self.space.bounds[d] > 1]
         entries = int(p["entries"])
-        if entries and not moving:
+        gated = bool((p["saf_kind"][:entries] == GATING).any())
+        if entries and (
+            not moving or (gated and p["compute_skipping"])
+        ):  # what a level gates, compute could have skipped
             return least
         nest = np.ones((1, L, D), np.int64)
         nest[0, L - 1] = self.space.bounds

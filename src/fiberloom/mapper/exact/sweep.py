@@ -60,10 +60,9 @@ class Terrain(NamedTuple):
     outside: Any  # (S,) iterations outside the tile
     size: Any  # (T,) least distinct elements
     windowed: Any  # (T,)
-    retained: (
-        Any  # (T, S) words that tiles of the shape hold together, over all other elements of ranks without a window
+    stepped: (
+        Any  # (K + 1, T, S) words that a step of a loop of the kind (row K: of any window) brings to a windowed tile
     )
-    window_lanes: Any  # (L, T) lanes outside the level's fan-out that may hold different windows, at most
     whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
     asks: Any  # (Q, 2) limited bandwidths: level, and what it limits (`READS`, `WRITES`, `BOTH`)
     bandwidth: Any  # (Q,) words per cycle and instance
@@ -119,11 +118,9 @@ def spread_idle(p, g, t, level, v):
 
 
 @kernel
-def _swept_again(g, t, level, shape, times, lanes):
-    """Least words of a tensor whose windows are swept `times` over: each sweep may find one tile still in place."""
-    return g.size[t] + max(0.0, times - 1.0) * max(
-        0.0, g.size[t] - g.retained[t, shape] * g.window_lanes[level, t] * lanes
-    )
+def _slid(g, t, kind, shape, times):
+    """Least words of a tensor when windows slide over it: at least every second of `times` steps is one of the innermost loop."""
+    return max(g.size[t], 0.5 * times * g.stepped[kind, t, shape])
 
 
 @kernel
@@ -137,12 +134,13 @@ def sweep_class(g, t, sweeps):
 
 
 @kernel
-def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out):
+def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares, out):
     """Least energy of tensor `t` across the fan-out of `level`, ``out[0]``, and cycles of every bandwidth, ``out[1:]``.
 
-    `sweeps` counts how often an open tensor was gone through.
+    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's.
     """
     energy = read = updated = into = 0.0
+    K = g.status.shape[0]
     Q = g.asks.shape[0]
     row = g.sends[level, t]
     if row >= 0:
@@ -155,11 +153,12 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
         else:
             if status == OPEN:
                 if g.windowed[t]:
-                    content = _swept_again(g, t, level, after, sweeps / upper, shares[2 * p.tensors + t, v])
+                    times = g.outside[before] / g.idle[t, before] * sweeps
+                    content = _slid(g, t, K, after, times * shares[p.tensors + t, v] / upper)
                 else:
                     content = g.size[t] * max(1.0, sweeps / upper)
             elif status == WINDOW:
-                content = _swept_again(g, t, level, after, g.idle[t, before] / upper, shares[2 * p.tensors + t, v])
+                content = _slid(g, t, kind, after, g.outside[before] * shares[p.tensors + t, v] / upper)
             elif g.windowed[t]:
                 content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
             else:
@@ -177,11 +176,11 @@ def _tensor_bound(p, g, level, v, before, after, t, status, sweeps, shares, out)
     if level > 0 and g.parent[level, t] >= 0:
         if status == OPEN:
             if g.windowed[t]:
-                into = _swept_again(g, t, level, after, sweeps * shares[t, v], shares[2 * p.tensors + t, v])
+                into = _slid(g, t, K, after, g.outside[after] / g.idle[t, before] * sweeps)
             else:
                 into = g.size[t] * sweeps * shares[t, v]
         elif status == WINDOW:
-            into = _swept_again(g, t, level, after, g.idle[t, after], shares[2 * p.tensors + t, v])
+            into = _slid(g, t, kind, after, g.outside[after])
         elif g.windowed[t]:
             into = g.whole[t, after] * g.outside[after]
         else:
@@ -211,10 +210,12 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
     size = g.size[t]
     parent = g.parent[row, t] if row >= 0 else 0
     child = level - 1
-    # words = least + rising · (sweeps − 1) if that is more than nothing
-    rising = size
+    # words = the larger of the whole and of what rises with sweeps
+    rising = rising_inside = size
     if g.windowed[t]:
-        rising = max(0.0, size - g.retained[t, after] * g.window_lanes[level, t] * shares[2 * p.tensors + t, v])
+        steps = 0.5 * g.stepped[g.status.shape[0], t, after] / g.idle[t, before]
+        rising = steps * g.outside[before] * shares[p.tensors + t, v]
+        rising_inside = steps * g.outside[after] / shares[t, v]
     copies = 1.0 if g.multicast[level, t] else shares[t, v]
     scale = 1.0 / g.upper[row, t] if row >= 0 else 0.0
     first = first_inside = 0.0
@@ -240,14 +241,14 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
             break
         energy = read = updated = into = 0.0
         if row >= 0:
-            read = whole if row == 0 else (size + rising * max(0.0, times * scale - 1.0)) * copies
+            read = whole if row == 0 else max(size, rising * times * scale) * copies
             if t == p.output:
                 updated = read * share
                 read = max(0.0, read - first)
             read *= share
             energy = updated * g.update[row, t] + read * g.read[row, t]
         if keeps:
-            into = size + rising * max(0.0, times * shares[t, v] - 1.0)
+            into = max(size, rising_inside * times * shares[t, v])
             into = max(0.0, into - first_inside) * inside
             energy += into * g.fill[level, t]
         out[i, 0] = energy
@@ -273,7 +274,7 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, p
     total[:] = 0.0
     for t in range(p.tensors):
         times = sweeps if t == g.opens[kind] else 1.0
-        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], times, shares, part)
+        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], kind, times, shares, part)
         for c in range(total.shape[0]):
             total[c] += part[c]
 
@@ -282,7 +283,7 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, p
 def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, base):
     """``out[S, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`; `inner` likewise from inside it.
 
-    ``parts[T, 3, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
+    ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """
     S, K, V, columns = out.shape
     Q = g.asks.shape[0]
@@ -318,13 +319,12 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
             elif not g.fits[level - 1, after]:
                 continue
             for t in range(T):
-                for status in range(3):
-                    if (
-                        status == CLOSED
-                        or (status == WINDOW and g.windowed[t])
-                        or (status == OPEN and not g.counted[t])
-                    ):
-                        _tensor_bound(p, g, level, v, s, after, t, status, 1.0, shares, parts[t, status])
+                _tensor_bound(p, g, level, v, s, after, t, CLOSED, 0, 1.0, shares, parts[t, CLOSED])
+                for k in range(K if g.windowed[t] else 0):
+                    if g.status[k, t] == WINDOW:
+                        _tensor_bound(p, g, level, v, s, after, t, WINDOW, k, 1.0, shares, parts[t, 3 + k])
+                if not g.counted[t]:
+                    _tensor_bound(p, g, level, v, s, after, t, OPEN, 0, 1.0, shares, parts[t, OPEN])
                 if g.counted[t]:
                     _open_bounds(p, g, level, v, s, after, t, shares, swept[t])
                     parts[t, OPEN] = swept[t, 0]
@@ -334,7 +334,8 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                     base[c] = 0.0
                     for t in range(T):
                         if t != open_:
-                            base[c] += parts[t, g.status[k, t], c]
+                            status = g.status[k, t]
+                            base[c] += parts[t, 3 + k if status == WINDOW else status, c]
                 for i in range(V if open_ >= 0 else 1):
                     to = 0
                     if open_ >= 0:

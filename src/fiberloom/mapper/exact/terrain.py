@@ -88,9 +88,12 @@ class Ground:
     part: tuple[int, ...] = ()
 
     def merging(self, level: int) -> Array:
-        """``(T, n)`` children per position of each tensor that a spread of the level's fan-out makes."""
+        """``(T, n)`` children of a spread of the level's fan-out that may share words of each tensor, at most.
+
+        Variables that index a rank alone tell children apart; those of a window may not, with loops along other fan-outs.
+        """
         T = len(self.size)
-        merged = self.spreads[level].lanes / self.shares[level][T : 2 * T]
+        merged = self.shares[level][:T] * self.shares[level][2 * T : 3 * T]
         merged[~np.asarray(self.space.multicast[level], bool)] = 1.0
         return cast(Array, merged)
 
@@ -125,7 +128,16 @@ class Ground:
                 ),
                 part=(*self.part, number),
             )
-            for name in ("whole", "idle", "idle_class", "_statistics", "opens_of", "sequence", "outer_count"):
+            for name in (
+                "whole",
+                "idle",
+                "idle_class",
+                "stepped",
+                "_statistics",
+                "opens_of",
+                "sequence",
+                "outer_count",
+            ):
                 if name in self.__dict__:
                     part.__dict__[name] = self.__dict__[name]
             parts.append(part)
@@ -190,6 +202,26 @@ class Ground:
         return np.stack(rows).astype(np.int32)
 
     @cached_property
+    def stepped(self) -> Array:
+        """``(K + 1, T, S)`` least words that one step of a loop of each kind (last: of any window) brings to a tile with windows."""
+        p = self.problem.arrays[0]
+        T, K = len(self.size), len(self.status)
+        out = np.zeros((K + 1, T, self.points.size))
+        for t in range(T):
+            steps = np.abs(p["coefficient"][t, : int(p["rank_count"][t]), : len(self.space.bounds)])  # (R, D)
+            lengths = 1 + (self.points.extents - 1) @ steps.T  # (S, R)
+            for k in range(K + 1):
+                kinds = self.kind_of == k if k < K else np.ones(len(self.kind_of), bool)
+                moving = np.flatnonzero(kinds & (self.effect[t] == WINDOW) & (self.space.bounds > 1))
+                if len(moving):
+                    fresh = [
+                        np.minimum(1.0, (steps[:, d] * self.points.extents[:, d : d + 1] / lengths).max(axis=1))
+                        for d in moving
+                    ]
+                    out[k, t] = self.whole[t] * np.min(fresh, axis=0)
+        return out
+
+    @cached_property
     def sweeps_inside(self) -> Array:
         """``(L, n, T, V)`` place among `sweeps` of each, times the children that a spread gives the same positions of the tensor."""
         T, V = self.sweeps.shape
@@ -230,7 +262,7 @@ class Ground:
         return np.stack([left[:, irrelevant[t]].prod(axis=1) for t in range(T)])
 
 
-def _sizes(problem: Problem, space: MapSpace) -> Array:
+def sizes(problem: Problem, space: MapSpace) -> Array:
     """``(T,)`` at least so many distinct elements are touched."""
     p = problem.arrays[0]
     D, T = int(p["variables"]), int(p["tensors"])
@@ -301,7 +333,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     kind_of = np.zeros(D, np.int64)
     kind_of[live] = place.reshape(-1)
     status = np.concatenate([np.full((1, T), OPEN), kinds])
-    size = _sizes(problem, space)
+    size = sizes(problem, space)
     # of several tensors that a loop leaves in place, the sweeps of the largest are counted
     opens = np.array(
         [-1, *(max(np.flatnonzero(row == OPEN), key=lambda t: size[t], default=-1) for row in kinds)], np.int64
@@ -450,15 +482,6 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     digit = np.zeros((D, int(space.bounds.max()) + 1), np.int32)
     for d in range(D):
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
-    lone = p["is_lone"][:T, :D].astype(bool)
-    retained = np.stack([base.whole[t] * (space.bounds / points.extents)[:, lone[t]].prod(axis=1) for t in range(T)])
-    widest = np.array([[float(choices[-1]) for choices in row] for row in space.spatial_choices]).reshape(L, D)
-    window_lanes = np.ones((L, T))
-    for level in range(L):
-        for t in range(T):
-            moves = base.effect[t] == WINDOW
-            wide = np.where(moves, widest, 1.0)[level + 1 :].prod(axis=1)
-            window_lanes[level, t] = np.minimum(wide, fan[level + 1 :]).prod()
     multicast = np.asarray(space.multicast, np.uint8)
     windowed = ~p["is_simple"][:T].astype(bool)
     return Terrain(
@@ -494,8 +517,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         outside=(space.bounds / points.extents).prod(axis=1),
         size=base.size,
         windowed=windowed,
-        retained=retained,
-        window_lanes=window_lanes,
+        stepped=base.stepped,
         whole_spread=np.array([not multicast[:, t].all() for t in range(T)]),
         asks=np.array([row[:2] for row in limited], np.int64).reshape(len(limited), 2),
         bandwidth=np.array([row[2] for row in limited], np.float64),
