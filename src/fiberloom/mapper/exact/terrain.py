@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Ground:
         T = len(self.size)
         merged = self.shares[level][:T] * self.shares[level][2 * T : 3 * T]
         merged[~np.asarray(self.space.multicast[level], bool)] = 1.0
-        return cast(Array, merged)
+        return merged
 
     def split(self) -> list[Ground]:
         """The same ground in parts, by how the spreads of the fan-out where that differs most share words; itself if none differ."""
