@@ -74,7 +74,9 @@ def share(part: float, whole: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """``1.5`` → ``1.50×``."""
+    """``1.5`` → ``1.50×``, ``0.00417`` → ``0.0042×``."""
     if not math.isfinite(value):
         return "∞"
+    if 0 < value < 0.1:
+        return f"{value:.2g}×"
     return f"{value:,.2f}×" if value < 100 else f"{value:,.0f}×"
