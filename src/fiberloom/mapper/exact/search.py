@@ -45,7 +45,7 @@ _FRONT: Final = 4096
 """Most points of a Pareto front."""
 _CLOSE: Final = 0.9
 """Bound over incumbent from which a wide beam and moves are not worth their time."""
-_SPLIT: Final = 0.97
+_SPLIT: Final = 0.85
 """Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
 _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
@@ -282,7 +282,7 @@ class ExactSearch:
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
             if key not in self.sweeps:
-                if sum(s.nbytes for s in self.sweeps.values()) > self.memory / 2:
+                if sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.75:
                     self.sweeps.clear()
                 before, outer = np.empty((2, S, K, V, n))
                 turned = np.empty((len(base.trails), S, n))

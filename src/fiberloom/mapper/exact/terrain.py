@@ -26,8 +26,8 @@ Array = NDArray[Any]
 _MOST_THRESHOLDS: Final = 16
 _MOST_SWEEPS: Final = 16
 _MOST_PARTS: Final = 8
-_LEAST_SWEEPS: Final = 8
-_TABLE_NUMBERS: Final = 2_000_000
+_LEAST_SWEEPS: Final = 5
+_TABLE_NUMBERS: Final = 3_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
 
@@ -344,10 +344,11 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     trails = np.array([effect[g] == OPEN if g >= 0 else kind == -g for g in groups], np.uint8)
     reach = lanes_within(list(ways))
     room = max(2, _TABLE_NUMBERS // (points.size * len(status)))
-    V = min(_MOST_SWEEPS, max(_LEAST_SWEEPS, room // 12))
+    lanes = max(len(r) for r in reach)  # the fewer there are to tell apart, the more sweeps can be
+    V = min(_MOST_SWEEPS, max(_LEAST_SWEEPS, room // min(12, lanes)))
     sweeps = np.stack([_sweep_classes(space.bounds[~relevant[t]], V) for t in range(T)])
     V = int(np.isfinite(sweeps).sum(axis=1).max())
-    J = max(1, min(_MOST_THRESHOLDS, max(len(r) for r in reach), room // V))
+    J = max(1, min(_MOST_THRESHOLDS, lanes, room // V))
     threshold, ceiling = np.ones((L + 1, J)), np.ones((L + 1, J))
     for level in range(L):
         threshold[level], ceiling[level] = _thresholds(reach[level], J)
