@@ -88,16 +88,27 @@ def convolution_nd(
     lead, shape = _batch(batch)
     filters, channels, own = _channels(name, outputs, inputs, groups)
     positions, offsets, sizes = _places(name, extents, kernel)
-    strides, dilations = (_each(name, what, len(extents)) for what in (stride, dilation))
-    window = ",".join(
-        f"{_times(a)}{x}+{_times(b)}{r}" for a, x, b, r in zip(strides, positions, dilations, offsets, strict=True)
-    )
+    window = _windows(name, positions, offsets, stride, dilation)
     equation = (
         f"O[{lead}{''.join(v + ',' for v in filters)}{','.join(positions)}] = "
         f"W[{','.join((*filters, *(c for c in channels if c not in filters), *offsets))}] * "
         f"I[{lead}{''.join(c + ',' for c in channels)}{window}]"
     )
     return Einsum.parse(equation, shape | own | sizes, name=name, densities=densities)
+
+
+def _windows(
+    name: str,
+    positions: Sequence[str],
+    offsets: Sequence[str],
+    stride: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> str:
+    """Index expressions of the side of a convolution that windows slide over: ``2*p+r,2*q+s``."""
+    strides, dilations = (_each(name, what, len(positions)) for what in (stride, dilation))
+    return ",".join(
+        f"{_times(a)}{x}+{_times(b)}{r}" for a, x, b, r in zip(strides, positions, dilations, offsets, strict=True)
+    )
 
 
 def transposed_convolution(
@@ -124,10 +135,7 @@ def transposed_convolution(
     lead, shape = _batch(batch)
     filters, channels, own = _channels(name, outputs, inputs, groups)
     positions, offsets, sizes = _places(name, extents, kernel)
-    strides, dilations = (_each(name, what, len(extents)) for what in (stride, dilation))
-    window = ",".join(
-        f"{_times(a)}{x}+{_times(b)}{r}" for a, x, b, r in zip(strides, positions, dilations, offsets, strict=True)
-    )
+    window = _windows(name, positions, offsets, stride, dilation)
     equation = (
         f"O[{lead}{''.join(v + ',' for v in filters)}{window}] = "
         f"W[{','.join((*channels, *(m for m in filters if m not in channels), *offsets))}] * "

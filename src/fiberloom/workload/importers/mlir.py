@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fiberloom.workload.importers import mlir_linalg, mlir_loops, stablehlo
-from fiberloom.workload.importers.mlir_graph import Generated, Graph
+from fiberloom.workload.importers.mlir_graph import Generated, Graph, network_of
 from fiberloom.workload.importers.mlir_program import Block, Dense, Operation, Value, callee
 from fiberloom.workload.importers.mlir_xdsl import read_program
 from fiberloom.workload.network import Kind, Network
@@ -60,15 +60,7 @@ def read_text(text: str, source: str, *, parameters: Sequence[str | int] | None 
     if stablehlo.holds(text):
         return stablehlo.read_text(text, source, parameters=parameters)
     program = read_program(text, source)
-    graph = Graph(program, parameters)
-    roots = program.roots()
-    for function in roots:
-        graph.enter(function, len(roots) > 1)
-        graph.leave(_Walk(graph).block(function.block))
-    if len(roots) > 1:
-        graph.notes.append("made of all functions that no other calls: " + ", ".join(f.name for f in roots))
-    name = program.name or (roots[0].name if len(roots) == 1 else Path(source).stem)
-    return graph.network(name, source)
+    return network_of(program, source, parameters, lambda graph, block: _Walk(graph).block(block))
 
 
 class _Walk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fiberloom.workload.importers.mlir_program import Operation, Value
@@ -77,14 +78,14 @@ def analyse(operations: Iterable[Operation], yielded: Value, leaf: Leaf, scalars
             return Body(unreadable=f"'{operation.name}' in the body (line {operation.line}) is not known")
     uses = _Uses(made, leaf, scalars)
     accumulates = uses.reaches(yielded, "out")
-    common = {"accumulates": accumulates, "operations": count, "looks_up": looks_up, "functions": frozenset(functions)}
+    body = partial(Body, accumulates=accumulates, operations=count, looks_up=looks_up, functions=frozenset(functions))
     if looks_up:
-        return Body(problem="it reads elements at positions that are data", **common)  # type: ignore[arg-type]
+        return body(problem="it reads elements at positions that are data")
     try:
         factors = uses.multiply_add(yielded)
     except _NotAProductError as error:
-        return Body(problem=str(error), **common)  # type: ignore[arg-type]
-    return Body(factors=factors, note=uses.note, **common)  # type: ignore[arg-type]
+        return body(problem=str(error))
+    return body(factors=factors, note=uses.note)
 
 
 class _NotAProductError(Exception):

@@ -7,14 +7,15 @@ them. They are left out of operators' inputs, and the network's notes count them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.importers.mlir_attention import Product, with_attention
-from fiberloom.workload.importers.mlir_program import Function, Operation, Program, Value, ValueType
+from fiberloom.workload.importers.mlir_program import Block, Function, Operation, Program, Value, ValueType
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
 STATIC: str = "give static extents: lower the function for the shapes that it is to run with"
@@ -364,3 +365,21 @@ def _unique(base: str, taken: Mapping[str, object], numbers: dict[str, int]) -> 
         numbers[base] = numbers.get(base, 1) + 1
         name = f"{base}_{numbers[base]}"
     return name
+
+
+def network_of(
+    program: Program,
+    source: str,
+    parameters: Sequence[str | int] | None,
+    walk: Callable[[Graph, Block], list[Value]],
+) -> Network:
+    """The network of the functions that no other function calls; `walk` adds the operations of a block and returns what it returns."""
+    graph = Graph(program, parameters)
+    roots = program.roots()
+    for function in roots:
+        graph.enter(function, len(roots) > 1)
+        graph.leave(walk(graph, function.block))
+    if len(roots) > 1:
+        graph.notes.append("made of all functions that no other calls: " + ", ".join(f.name for f in roots))
+    name = program.name or (roots[0].name if len(roots) == 1 else Path(source).stem)
+    return graph.network(name, source)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fiberloom.errors import Location, SpecError, UnsupportedError
-from fiberloom.workload.importers.mlir_graph import Generated, Graph
+from fiberloom.workload.importers.mlir_graph import Generated, Graph, network_of
 from fiberloom.workload.importers.mlir_program import Block, Dense, Function, Operation, Program, Value, callee, program
 from fiberloom.workload.importers.mlir_text import TextReader
 from fiberloom.workload.importers.stablehlo_operators import add
@@ -76,15 +76,7 @@ def read_text(text: str, source: str, *, parameters: Sequence[str | int] | None 
 
 def import_program(found: Program, source: str, parameters: Sequence[str | int] | None) -> Network:
     """The network of the functions that no other function calls."""
-    graph = Graph(found, parameters)
-    roots = found.roots()
-    for function in roots:
-        graph.enter(function, len(roots) > 1)
-        graph.leave(_Walk(graph).block(function.block))
-    if len(roots) > 1:
-        graph.notes.append("made of all functions that no other calls: " + ", ".join(f.name for f in roots))
-    name = found.name or (roots[0].name if len(roots) == 1 else Path(source).stem)
-    return graph.network(name, source)
+    return network_of(found, source, parameters, lambda graph, block: _Walk(graph).block(block))
 
 
 class _Walk:
