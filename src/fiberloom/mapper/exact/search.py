@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
+from fiberloom.mapper.exact.compulsory import compulsory
 from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
@@ -172,7 +173,8 @@ class ExactSearch:
         templates: list[_Template] = []
         if base.points.size >= _MOVE_SHAPES:
             self._draw()
-        self.cut = 0.0  # until every choice of keeps has a bound, nothing is known of the rest
+        # until every choice of keeps has a bound, nothing more is known of the rest
+        self.cut = float(self.objective.value(*compulsory(self.problem, self.space)))
         for number, chosen in enumerate(subsets(self.space.free_keep)):
             template = self._template(base, self.space.fixed_keep | chosen)
             if template is None:

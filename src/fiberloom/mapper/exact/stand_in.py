@@ -17,20 +17,22 @@ import numpy as np
 
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
+from fiberloom.mapper.exact.compulsory import compulsory
 from fiberloom.mapper.exact.moves import CHILDREN, improved, judged
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.sparsity import is_sparse
-from fiberloom.mapper.exact.terrain import passes_on, sizes
+from fiberloom.mapper.exact.terrain import passes_on
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
-from fiberloom.model.counting import READ, UPDATE
 from fiberloom.model.evaluate import BatchEvaluator
 from fiberloom.model.lower import Problem
 from fiberloom.model.rules import DeltaRule, rules
 
 _ROUNDING: Final = 1e-6
 """The reference rule sets round counts down; bounds leave room for it."""
+_DRAWN: Final = 50_000
+"""Mappings drawn at random beside those that the stand-in's search met."""
 _SECONDS: Final = 20.0
 """Most time for moves unless the caller gives one."""
 
@@ -103,8 +105,10 @@ def nearly(
         if not search.complete and "stopped" in search.statistics:
             raise
     evaluate = BatchEvaluator(problem)
-    seen = [_as_in(rows, space) for rows in search.complete] or [
-        space.repair(space.sample(np.random.default_rng(0), CHILDREN))
+    # the stand-in may lead astray, so that mappings drawn at random stand beside what it met
+    seen = [
+        *(_as_in(rows, space) for rows in search.complete),
+        space.repair(space.sample(np.random.default_rng(0), _DRAWN)),
     ]
     rows = PackedMappings.concatenate(seen)
     energy, cycles = judged(evaluate, space, rows)
@@ -117,7 +121,7 @@ def nearly(
     found = float(objective.value(energy[kept], cycles[kept]).min())
     windows = not problem.arrays[0]["is_simple"][: len(problem.tensors)].all()
     dense = not is_sparse(problem.arrays[0]) and not windows and not space.peer_links.any()
-    least = bound if dense else float(objective.value(*_floor(problem, space)))
+    least = bound if dense else float(objective.value(*compulsory(problem, space)))
     powers = objective.energy_power + objective.latency_power
     certificate = Certificate.of(found, min(found * (1 - 1e-9), least * (1 - _ROUNDING) ** powers), objective.name)
     return Optimum(
@@ -150,54 +154,3 @@ def _front(energy: Any, cycles: Any) -> list[int]:
         if not math.isnan(energy[i]) and (not out or energy[i] < energy[out[-1]]):
             out.append(int(i))
     return out
-
-
-def _floor(problem: Problem, space: MapSpace) -> tuple[float, float]:
-    """Least energy and cycles: of the computations whose operands are all non-zero, on all lanes, and of moving every tensor
-    once between the outermost memory and the rest."""
-    p = problem.arrays[0]
-    T, top = len(problem.tensors), int(p["levels"]) - 1
-    output = int(p["output"])
-    inputs = [t for t in range(T) if t != output]
-    share = math.prod(float(p["element_density"][t]) for t in inputs) if is_sparse(p) or _odd(p) else 1.0
-    least = problem.workload.macs * share
-    energy = least * float(p["compute_energy"][0])
-    cycles = least / problem.architecture.compute.instances
-    shares = _least_shares(p, T)
-    moved = np.zeros(2)  # read, written
-    for t, size in enumerate(sizes(problem, space)):
-        if not space.fixed_keep[top, t]:
-            continue
-        action = UPDATE if t == output else READ
-        words = size * shares[t] * (float(p["element_density"][t]) if p["has_metadata"][top, t] else 1.0)
-        moved[int(t == output)] += words
-        energy += (
-            words * float(p["energy"][top, action, 0]) / float(p["block_of"][top, t]) / max(1, int(p["cluster"][top]))
-        )
-    read, written = float(p["read_bandwidth"][top]), float(p["write_bandwidth"][top])
-    return energy, max(cycles, moved[0] / read, moved[1] / written, moved.sum() / float(p["shared_bandwidth"][top]))
-
-
-def _least_shares(p: Any, tensors: int) -> list[float]:
-    """Share of each tensor's words that skipping and gating leave at least: as if they looked at single elements of their leaders."""
-    leaders = [0] * tensors
-    for s in range(int(p["entries"])):
-        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s])):
-            leaders[int(p["option_follower"][o])] |= int(p["option_leaders"][o])
-    for s in range(int(p["spatial_entries"])):
-        leaders[int(p["spatial_follower"][s])] |= int(p["spatial_leaders"][s])
-    for s in range(int(p["position_entries"])):  # a tensor's own zeros
-        leaders[int(p["position_follower"][s])] |= 1 << int(p["position_follower"][s])
-    return [
-        math.prod(float(p["element_density"][leader]) for leader in range(tensors) if found >> leader & 1)
-        for found in leaders
-    ]
-
-
-def _odd(p: Any) -> bool:
-    return (
-        bool(p["spatial_entries"])
-        or bool(p["position_entries"])
-        or bool(p["compute_gating"])
-        or bool(p["compute_skipping"])
-    )

@@ -93,31 +93,6 @@ class Terrain(NamedTuple):
 
 
 @kernel
-def distinct_at_least(p, g, t, level, v):
-    """Fewest distinct positions of tensor `t` among the children of spread `v`."""
-    total = 1
-    for r in range(p.rank_count[t]):
-        positions = 0
-        for k in range(p.term_count[t, r]):
-            f = g.spread[level, v, p.term_variable[t, r, k]]
-            if f > 1:
-                positions = f if positions == 0 else positions + f - 1
-        if positions > 1:
-            total *= positions
-    return total
-
-
-@kernel
-def spread_idle(p, g, t, level, v):
-    """Children of spread `v` per position of tensor `t`: factors that do not index it."""
-    idle = 1
-    for d in range(p.variables):
-        if not p.is_relevant[t, d]:
-            idle *= g.spread[level, v, d]
-    return idle
-
-
-@kernel
 def _slid(g, t, kind, shape, times):
     """Least words of a tensor when windows slide over it: at least every second of `times` steps is one of the innermost loop."""
     return max(g.size[t], 0.5 * times * g.stepped[kind, t, shape])

@@ -1,0 +1,65 @@
+"""What every mapping of a problem costs at least, whatever it keeps: a bound before anything was searched."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fiberloom.mapper.exact.sparsity import is_sparse
+from fiberloom.mapper.exact.terrain import sizes
+from fiberloom.mapping.space import MapSpace
+from fiberloom.model.counting import READ, UPDATE
+from fiberloom.model.lower import Problem
+
+
+def compulsory(problem: Problem, space: MapSpace) -> tuple[float, float]:
+    """Least energy and cycles: of the computations whose operands are all non-zero, on all lanes, and of moving every tensor
+    once between the outermost memory and the rest."""
+    p = problem.arrays[0]
+    T, top = len(problem.tensors), int(p["levels"]) - 1
+    output = int(p["output"])
+    inputs = [t for t in range(T) if t != output]
+    share = math.prod(float(p["element_density"][t]) for t in inputs) if is_sparse(p) or _odd(p) else 1.0
+    least = problem.workload.macs * share
+    energy = least * float(p["compute_energy"][0])
+    cycles = least / problem.architecture.compute.instances
+    shares = _least_shares(p, T)
+    moved = np.zeros(2)  # read, written
+    for t, size in enumerate(sizes(problem, space)):
+        if not space.fixed_keep[top, t]:
+            continue
+        action = UPDATE if t == output else READ
+        words = size * shares[t] * (float(p["element_density"][t]) if p["has_metadata"][top, t] else 1.0)
+        moved[int(t == output)] += words
+        energy += (
+            words * float(p["energy"][top, action, 0]) / float(p["block_of"][top, t]) / max(1, int(p["cluster"][top]))
+        )
+    read, written = float(p["read_bandwidth"][top]), float(p["write_bandwidth"][top])
+    return energy, max(cycles, moved[0] / read, moved[1] / written, moved.sum() / float(p["shared_bandwidth"][top]))
+
+
+def _least_shares(p: Any, tensors: int) -> list[float]:
+    """Share of each tensor's words that skipping and gating leave at least: as if they looked at single elements of their leaders."""
+    leaders = [0] * tensors
+    for s in range(int(p["entries"])):
+        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s])):
+            leaders[int(p["option_follower"][o])] |= int(p["option_leaders"][o])
+    for s in range(int(p["spatial_entries"])):
+        leaders[int(p["spatial_follower"][s])] |= int(p["spatial_leaders"][s])
+    for s in range(int(p["position_entries"])):  # a tensor's own zeros
+        leaders[int(p["position_follower"][s])] |= 1 << int(p["position_follower"][s])
+    return [
+        math.prod(float(p["element_density"][leader]) for leader in range(tensors) if found >> leader & 1)
+        for found in leaders
+    ]
+
+
+def _odd(p: Any) -> bool:
+    return (
+        bool(p["spatial_entries"])
+        or bool(p["position_entries"])
+        or bool(p["compute_gating"])
+        or bool(p["compute_skipping"])
+    )
