@@ -54,6 +54,8 @@ _MOVES: Final = 1024
 """Mappings tried in a round of moves."""
 _DRAWS: Final = 16
 """Rounds in which mappings are drawn until one fits."""
+_DRAW_SECONDS: Final = 0.4
+"""Time for draws, and again for moves, before a long search."""
 _MOVE_SECONDS: Final = 3.0
 _CHUNK: Final = 128
 """Labels between two looks at the clock."""
@@ -196,7 +198,7 @@ class ExactSearch:
         if self.cut < self._value() * _CLOSE:
             self._beams(templates, _BEAMS[1])
             if self.cut < self._value() * _CLOSE and base.points.size >= _MOVE_SHAPES:
-                self._move()
+                self._move(_MOVE_SECONDS)
         dropped = math.inf
         for i, template in enumerate(templates):
             self.cut = min([dropped, *(self._root_value(t) for t in templates[i:])])
@@ -234,25 +236,33 @@ class ExactSearch:
         return parts
 
     def _draw(self) -> None:
-        """Take the best of some mappings drawn at random, lest the time ends before there is any."""
+        """Draw mappings at random and improve the best by moves, lest the time ends before there is a good one."""
         rng = np.random.default_rng(0)
+        until = time.perf_counter() + _DRAW_SECONDS
         for _ in range(_DRAWS):
             rows = self.space.sample(rng, _MOVES)
             rows = rows.take(self.space.violations(rows) == 0)
             if len(rows):
                 result = self.evaluator(rows)
                 self._take(rows, result.energy_pj, result.cycles)
-            if self.found or self._late():
-                return
+            if self._late() or (self.found and time.perf_counter() > until):
+                break
+        self._move(_DRAW_SECONDS)
 
-    def _move(self) -> None:
-        """Improve the incumbent by moves where much is still open between it and the bound."""
+    def _move(self, seconds: float) -> None:
+        """Improve the incumbent by moves."""
         if self.front or not self.found or self.collect:
             return
         rows, energy, cycles = improved(
-            self.evaluator, self.space, self.objective, self.rows[0], self.best[:1, 0], self.best[:1, 1], _MOVE_SECONDS,
+            self.evaluator,
+            self.space,
+            self.objective,
+            self.rows[0],
+            self.best[:1, 0],
+            self.best[:1, 1],
+            seconds,
             _MOVES,
-        )  # fmt: skip
+        )
         self._take(rows, energy, cycles)
 
     def _late(self) -> bool:
