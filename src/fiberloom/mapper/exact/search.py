@@ -435,10 +435,7 @@ class ExactSearch:
                     break
                 room = min(self.capacity, room * 4)
             left_out = min(left_out, float(table.dropped[0]))
-            found = table.labels["value"][: table.state[0]]
-            kept = np.argsort(found, kind="stable")[: np.isfinite(found).sum()]
-            if beam:
-                kept = kept[:beam]
+            kept = self._kept(table.labels[: table.state[0]], depth, beam)
             fresh = table.labels[kept]
             self.statistics["labels"] += len(fresh)
             if not beam:  # whatever is still open goes on from here
@@ -452,6 +449,11 @@ class ExactSearch:
             states = np.concatenate([states, table.states[kept]])
         self._leaves(template, everything, first)
         return left_out
+
+    def _kept(self, found: Array, depth: int, beam: int) -> Array:
+        """Which labels of a stage go on, the most promising first."""
+        kept: Array = np.argsort(found["value"], kind="stable")[: np.isfinite(found["value"]).sum()]
+        return kept[:beam] if beam else kept
 
     def _table(self, template: _Template, room: int, width: int) -> Table:
         keys = 1 << (2 * room - 1).bit_length()
