@@ -46,6 +46,16 @@ class Lattice:
         """Number of shapes."""
         return len(self.extents)
 
+    def below(self, chosen: Array) -> Array:
+        """``(S,)`` whether a shape divides one of those `chosen` ``(S,)``."""
+        D = len(self.count)
+        found = chosen.reshape(self.count[::-1])  # the first variable's digit runs fastest
+        for d in range(D):
+            values = self.divisors[d, : self.count[d]]
+            divides = values[None, :] % values[:, None] == 0  # (divisor, multiple)
+            found = np.moveaxis(np.tensordot(divides, found, axes=(1, D - 1 - d)) > 0, 0, D - 1 - d)
+        return found.reshape(-1)
+
 
 def lattice(bounds: Array) -> Lattice:
     """The lattice below `bounds`.

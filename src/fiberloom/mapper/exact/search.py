@@ -84,8 +84,8 @@ class Optimum:
 
 
 class _Sweep(NamedTuple):
-    """Bounds at one level: ``(S, K, V, J + Q)`` before its fan-out and before its loops, ``(C, S, J + Q)`` before the loops outside
-    a run."""
+    """Bounds at one level: ``(A, K, V, J + Q)`` before its fan-out, ``(B, K, V, J + Q)`` before its loops, ``(C, A, J + Q)`` before the
+    loops outside a run; `A` and `B` are the shapes that can be there."""
 
     spatial: Array
     temporal: Array
@@ -153,6 +153,7 @@ class ExactSearch:
         self.sweeps: dict[bytes, _Sweep] = {}
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
+        self.scratch = np.empty(0)
         self.mappings = np.zeros(1, MAPPING)
         L, T = space.multicast.shape
         self.mappings["multicast"][0, :L, :T] = space.multicast
@@ -283,9 +284,9 @@ class ExactSearch:
         """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
         p, land, base = self.problem.arrays[0], template.land, template.base
         L, T = land.parent.shape[0] - 1, land.parent.shape[1]
-        S, K, V, n = base.points.size, len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
+        K, V, Q = len(base.status), base.sweeps.shape[1], len(land.asks)
         found: list[_Sweep] = []
-        inner = np.zeros((1, 1, 1, n))
+        inner = np.zeros((1, 1, 1, 1 + Q))
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
@@ -296,16 +297,16 @@ class ExactSearch:
             if key not in self.sweeps:
                 if sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.75:
                     self.sweeps.clear()
-                before, outer = np.empty((2, S, K, V, n))
-                turned = np.empty((len(base.trails), S, n))
-                parts, swept = np.zeros((T, 3 + K, 1 + len(land.asks))), np.zeros((T, V, 1 + len(land.asks)))
+                n = int(np.isfinite(base.threshold[level]).sum()) + Q
+                A, B = int(land.spatial_count[level]), int(land.temporal_count[level])
+                before, outer = np.empty((A, K, V, n)), np.empty((B, K, V, n))
+                turned = np.empty((len(base.trails), A, n))
+                parts, swept = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q))
                 sweep.sweep_spatial(
-                    p, land, level, inner, before, np.zeros(n, np.int64), base.shares[level], parts, swept,
-                    np.zeros(1 + len(land.asks)),
+                    p, land, level, inner, before, np.zeros(n, np.int64), base.shares[level], parts, swept, np.zeros(1 + Q)
                 )  # fmt: skip
-                sweep.sweep_temporal(
-                    p, land, level, before, outer, turned, *np.empty((2, S, V * n)), *np.empty((2, S, n))
-                )  # fmt: skip
+                none, some = self._room(2, A, V * n)
+                sweep.sweep_temporal(p, land, level, before, outer, turned, none, some, *np.empty((2, A, n)))
                 self.sweeps[key] = _Sweep(before, outer, turned)
             found.append(self.sweeps[key])
             inner = found[-1].temporal
@@ -313,6 +314,13 @@ class ExactSearch:
                 raise _Stop
         template.root = found[-1].temporal[-1, 0, 0].copy()
         return found
+
+    def _room(self, *shape: int) -> Array:
+        """Memory for what is not needed for long."""
+        numbers = math.prod(shape)
+        if len(self.scratch) < numbers:
+            self.scratch = np.empty(numbers)
+        return self.scratch[:numbers].reshape(shape)
 
     def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
         """Least energy of compute, and least computations that take a cycle.
@@ -384,7 +392,7 @@ class ExactSearch:
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
         cost = self._cost(template)
-        K, V, n = len(base.status), base.sweeps.shape[1], base.threshold.shape[1] + len(land.asks)
+        K, V = len(base.status), base.sweeps.shape[1]
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
         told = len(land.asks) > 0 or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
         plain = not told
@@ -399,7 +407,7 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = bounds[level - 1].temporal if level else np.zeros((1, K, V, n))
+                after = bounds[level - 1].temporal if level else np.zeros((1, K, V, 1 + len(land.asks)))
                 entry = bounds[level].spatial
             else:
                 after, entry = bounds[level].spatial, bounds[level].temporal
@@ -407,7 +415,7 @@ class ExactSearch:
             scratch = Scratch(
                 label=np.zeros(1, LABEL), state=np.zeros(states.shape[1]), own=np.zeros(T), entry=entry,
                 turned=bounds[level].turned, digit=places[0], turn=places[1], shape=places[2], loops=places[3],
-                kind_value=np.zeros(K), rest=np.zeros(n), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
+                kind_value=np.zeros(K), rest=np.zeros(after.shape[3]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
                 shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros(1 + len(land.asks)),
             )  # fmt: skip
             at, last = first, len(everything)

@@ -68,6 +68,12 @@ class Terrain(NamedTuple):
     bandwidth: Any  # (Q,) words per cycle and instance
     pace: Any  # (Q,) cycles per word when all instances share it
     fits: Any  # (L, S)
+    spatial_shapes: Any  # (L, S) shapes that may stand before a fan-out, rising; the first `spatial_count`
+    spatial_count: Any  # (L,)
+    spatial_row: Any  # (L, S) place of a shape among them; −1
+    temporal_shapes: Any  # the same before a level's loops
+    temporal_count: Any  # (L,)
+    temporal_row: Any  # (L, S)
     multicast: Any  # (L, T)
     sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
     upper: Any  # (L + 1, T) children per position, of the fan-outs between the parent and where its traffic is charged, at most
@@ -256,36 +262,33 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, p
 
 @entry_point
 def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, base):
-    """``out[S, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`; `inner` likewise from inside it.
+    """``out[A, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
+    (`spatial_shapes`); `inner` likewise from inside it.
 
     ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """
-    S, K, V, columns = out.shape
+    K, columns = out.shape[1], out.shape[3]
     Q = g.asks.shape[0]
     J = columns - Q
-    D, T = p.variables, p.tensors
+    inner_J = inner.shape[3] - Q
+    T = p.tensors
     out[:] = np.inf
     for v in range(g.spread_count[level]):
         lanes = g.lanes[level, v]
         for j in range(J):  # inner threshold that serves: the largest not above what is still needed
             need = g.threshold[level, j] / lanes
             chosen = 0
-            for i in range(J):
+            for i in range(inner_J):
                 if g.threshold[level - 1, i] <= need * (1 + 1e-12) if level > 0 else False:
                     chosen = i
             if level == 0:
                 chosen = 0 if lanes >= g.threshold[level, j] else -1
-            elif need > g.threshold[level - 1, J - 1] * (1 + 1e-12):
+            elif need > g.threshold[level - 1, inner_J - 1] * (1 + 1e-12):
                 chosen = -1
             inner_rows[j] = chosen
-        for s in range(S):
-            legal = True
-            for d in range(D):
-                f = g.spread[level, v, d]
-                if f > 1 and g.extents[s, d] % f:
-                    legal = False
-                    break
-            if not legal:
+        for a in range(out.shape[0]):
+            s = g.spatial_shapes[level, a]
+            if not divides(p, g, s, level, v):
                 continue
             after = shape_inside(p, g, s, level, v)
             if level == 0:
@@ -293,6 +296,7 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                     continue
             elif not g.fits[level - 1, after]:
                 continue
+            row = g.temporal_row[level - 1, after] if level > 0 else 0
             for t in range(T):
                 _tensor_bound(p, g, level, v, s, after, t, CLOSED, 0, 1.0, shares, parts[t, CLOSED])
                 for k in range(K if g.windowed[t] else 0):
@@ -311,28 +315,34 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                         if t != open_:
                             status = g.status[k, t]
                             base[c] += parts[t, 3 + k if status == WINDOW else status, c]
-                for i in range(V if open_ >= 0 else 1):
-                    to = 0
-                    if open_ >= 0:
-                        if g.sweeps[open_, i] > g.idle[open_, s]:
-                            break
-                        to = g.sweeps_inside[level, v, open_, i]
-                    if level > 0 and inner[after, k, to, 0] == np.inf:
+                for i in range(g.idle_class[open_, s] + 1 if open_ >= 0 else 1):
+                    to = g.sweeps_inside[level, v, open_, i] if open_ >= 0 else 0
+                    if level > 0 and inner[row, k, to, 0] == np.inf:
                         continue
                     energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
                     for j in range(J):
-                        row = inner_rows[j]
-                        if row >= 0:
-                            there = energy + (inner[after, k, to, row] if level > 0 else 0.0)
-                            here = out[s, k, i, j]
-                            out[s, k, i, j] = there if there < here else here
+                        at = inner_rows[j]
+                        if at >= 0:
+                            there = energy + (inner[row, k, to, at] if level > 0 else 0.0)
+                            here = out[a, k, i, j]
+                            out[a, k, i, j] = there if there < here else here
                     for q in range(Q):
                         c = base[1 + q]
                         if open_ >= 0:
                             c += swept[open_, i, 1 + q]
                         if level > 0:
-                            c += inner[after, k, to, J + q]
-                        out[s, k, i, J + q] = min(out[s, k, i, J + q], c)
+                            c += inner[row, k, to, inner_J + q]
+                        out[a, k, i, J + q] = min(out[a, k, i, J + q], c)
+
+
+@kernel
+def divides(p, g, s, level, v):
+    """Whether a spread divides a shape."""
+    for d in range(p.variables):
+        f = g.spread[level, v, d]
+        if f > 1 and g.extents[s, d] % f:
+            return False
+    return True
 
 
 @kernel
@@ -345,59 +355,69 @@ def shape_inside(p, g, s, level, v):
 
 
 @kernel
-def _close_along(g, level, d, values, may_stay):
+def _widths(g, open_, s, n):
+    """Numbers in use in a row of scratch: those of the sweeps that there can be outside shape `s`."""
+    return (g.idle_class[open_, s] + 1) * n if open_ >= 0 else n
+
+
+@kernel
+def _close_along(g, level, d, values, open_, n, may_stay):
     """Every shape takes the least of the shapes that a loop over `d`, or none, leads to; none always with `may_stay`."""
-    S, n = values.shape
-    for s in range(S - 1, -1, -1):  # digits below a shape's come later
+    for a in range(g.spatial_count[level] - 1, -1, -1):  # digits below a shape's come later
+        s = g.spatial_shapes[level, a]
         digit = (s // g.stride[d]) % g.count[d]
         base = s - digit * g.stride[d]
         steps = g.below_count[level, d, digit]
         stays = steps > 0 and g.below[level, d, digit, steps - 1] == digit  # digits below rise
+        width = _widths(g, open_, s, n)
         if not stays and not may_stay:
-            for j in range(n):
-                values[s, j] = np.inf
+            for j in range(width):
+                values[a, j] = np.inf
         for i in range(steps - 1 if stays else steps):
-            to = base + g.below[level, d, digit, i] * g.stride[d]
-            for j in range(n):
-                there, here = values[to, j], values[s, j]
-                values[s, j] = there if there < here else here
+            to = g.spatial_row[level, base + g.below[level, d, digit, i] * g.stride[d]]
+            for j in range(width):
+                there, here = values[to, j], values[a, j]
+                values[a, j] = there if there < here else here
 
 
 @kernel
-def _step_along(g, level, d, source, out):
+def _step_along(g, level, d, source, open_, n, out):
     """``out[s] = min(out[s], source[s'])`` over the shapes s' that a loop over `d` leads to."""
-    S, n = source.shape
-    for s in range(S):
+    for a in range(g.spatial_count[level]):
+        s = g.spatial_shapes[level, a]
         digit = (s // g.stride[d]) % g.count[d]
         base = s - digit * g.stride[d]
+        width = _widths(g, open_, s, n)
         for i in range(g.below_count[level, d, digit]):
-            to = base + g.below[level, d, digit, i] * g.stride[d]
-            if to != s:
-                for j in range(n):
-                    there, here = source[to, j], out[s, j]
-                    out[s, j] = there if there < here else here
+            to = g.spatial_row[level, base + g.below[level, d, digit, i] * g.stride[d]]
+            if to != a:
+                for j in range(width):
+                    there, here = source[to, j], out[a, j]
+                    out[a, j] = there if there < here else here
 
 
 @kernel
-def _still(g, level, d, values):
+def _still(g, level, d, values, open_, n):
     """Leave in `values` only the shapes that may go without a loop over `d`."""
-    for s in range(values.shape[0]):
+    for a in range(g.spatial_count[level]):
+        s = g.spatial_shapes[level, a]
         digit = (s // g.stride[d]) % g.count[d]
-        n = g.below_count[level, d, digit]
-        if n == 0 or g.below[level, d, digit, n - 1] != digit:
-            for j in range(values.shape[1]):
-                values[s, j] = np.inf
+        count = g.below_count[level, d, digit]
+        if count == 0 or g.below[level, d, digit, count - 1] != digit:
+            for j in range(_widths(g, open_, s, n)):
+                values[a, j] = np.inf
 
 
 @entry_point
 def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
-    """``out[S, K, V, J + Q]``: least energies and cycles from before the temporal loops of `level`; `after` from after them.
+    """``out[B, K, V, J + Q]``: least energies and cycles from before the temporal loops of `level`, for the `B` shapes that can be
+    there (`temporal_shapes`); ``after[A, K, V, J + Q]`` from after them.
 
     The innermost loop is of some kind, and with it stand all loops that leave the same tensor open: the run that is longest.
-    ``turned[C, S, J + Q]`` gets the least from before the loops outside a run of each group, some of which may be behind already.
-    `none`, `some` are scratch ``(S, V·(J + Q))``, `least`, `loose` ``(S, J + Q)``.
+    ``turned[C, A, J + Q]`` gets the least from before the loops outside a run of each group, some of which may be behind already.
+    `none`, `some` are scratch ``(A, V·(J + Q))``, `least`, `loose` ``(A, J + Q)``.
     """
-    S, K, V, n = out.shape
+    A, K, _, n = after.shape
     D = p.variables
     pinned = False  # whether a variable must have a loop
     for d in range(D):
@@ -405,57 +425,61 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
             steps = g.below_count[level, d, digit]
             if steps == 0 or g.below[level, d, digit, steps - 1] != digit:
                 pinned = True
-    for s in range(S):  # no loops: every factor must be allowed to be 1
+    out[:] = np.inf
+    for b in range(out.shape[0]):  # no loops: every factor must be allowed to be 1
+        s = g.temporal_shapes[level, b]
         still = True
         for d in range(D):
             digit = (s // g.stride[d]) % g.count[d]
             count = g.below_count[level, d, digit]
             if count == 0 or g.below[level, d, digit, count - 1] != digit:
                 still = False
-        for k in range(K):
-            for i in range(V):
-                for j in range(n):
-                    out[s, k, i, j] = after[s, k, i, j] if still else np.inf
+        if still:
+            out[b] = after[g.spatial_row[level, s]]
     turned[:] = np.inf
     for kind in range(1, K):
         group, open_ = g.group[kind], g.opens[kind]
-        width = V * n if open_ >= 0 else n
-        for s in range(S):
-            for i in range(V if open_ >= 0 else 1):
+        for a in range(A):
+            width = _widths(g, open_, g.spatial_shapes[level, a], n)
+            for i in range(width // n):
                 for j in range(n):
-                    none[s, i * n + j] = after[s, kind, i, j]
-                    some[s, i * n + j] = np.inf
+                    none[a, i * n + j] = after[a, kind, i, j]
+            for j in range(width):
+                some[a, j] = np.inf
         # none: no loop of the kind so far; some: at least one
         for d in range(D):
             if g.trails[group, d] and g.kind_of[d] != kind and g.count[d] > 1:
-                _close_along(g, level, d, none[:, :width], False)
+                _close_along(g, level, d, none, open_, n, False)
         for d in range(D):
             if g.trails[group, d] and g.kind_of[d] == kind and g.count[d] > 1:
-                _close_along(g, level, d, some[:, :width], False)
-                _step_along(g, level, d, none[:, :width], some[:, :width])
-                _still(g, level, d, none[:, :width])
-        for s in range(S):
-            at = g.idle_class[open_, s] * n if open_ >= 0 else 0
+                _close_along(g, level, d, some, open_, n, False)
+                _step_along(g, level, d, none, open_, n, some)
+                _still(g, level, d, none, open_, n)
+        for a in range(A):
+            at = _widths(g, open_, g.spatial_shapes[level, a], n) - n
             for j in range(n):
-                least[s, j] = some[s, at + j]
+                least[a, j] = some[a, at + j]
                 if pinned:
-                    loose[s, j] = some[s, at + j]
+                    loose[a, j] = some[a, at + j]
         for d in range(D):
             if not g.trails[group, d] and g.count[d] > 1:
-                _close_along(g, level, d, least, False)
+                _close_along(g, level, d, least, -1, n, False)
                 if pinned:
-                    _close_along(g, level, d, loose, True)
-        for s in range(S):
+                    _close_along(g, level, d, loose, -1, n, True)
+        for a in range(A):
             for j in range(n):
-                turned[group, s, j] = min(turned[group, s, j], loose[s, j] if pinned else least[s, j])
+                turned[group, a, j] = min(turned[group, a, j], loose[a, j] if pinned else least[a, j])
+        for b in range(out.shape[0]):
+            s = g.temporal_shapes[level, b]
+            a = g.spatial_row[level, s]
             for k in range(K):
                 goes_on = open_ >= 0 and g.status[k, open_] == OPEN
-                for i in range(V if g.opens[k] >= 0 else 1):
+                for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
                     at = i * n if g.opens[k] == open_ else 0
                     for j in range(n):
-                        there, here = least[s, j], out[s, k, i, j]
-                        out[s, k, i, j] = there if there < here else here
+                        there, here = least[a, j], out[b, k, i, j]
+                        out[b, k, i, j] = there if there < here else here
                     if goes_on:
                         for j in range(n):
-                            there, here = some[s, at + j], out[s, k, i, j]
-                            out[s, k, i, j] = there if there < here else here
+                            there, here = some[a, at + j], out[b, k, i, j]
+                            out[b, k, i, j] = there if there < here else here

@@ -15,7 +15,7 @@ from fiberloom.errors import UnsupportedError
 from fiberloom.mapper.exact.labels import BASE, DEMANDS
 from fiberloom.mapper.exact.lattice import Lattice, Spreads, lanes_within, lattice, spreads, temporal_steps
 from fiberloom.mapper.exact.orders import Relevance, orders_by_set
-from fiberloom.mapper.exact.sparsity import sparsity, statistics
+from fiberloom.mapper.exact.sparsity import is_sparse, sparsity, statistics
 from fiberloom.mapper.exact.sweep import BOTH, CLOSED, OPEN, READS, WINDOW, WRITES, Terrain
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.counting import FILL, READ, UPDATE
@@ -134,6 +134,8 @@ class Ground:
                 "idle_class",
                 "stepped",
                 "_statistics",
+                "most",
+                "rows",
                 "opens_of",
                 "sequence",
                 "outer_count",
@@ -233,6 +235,43 @@ class Ground:
                 place = np.searchsorted(self.sweeps[t], inside * (1 + 1e-12), side="right") - 1
                 found[level, : shares.shape[1], t] = place
         return found
+
+    @cached_property
+    def most(self) -> Array:
+        """``(T, S)`` largest occupancy of every tensor's tile where formats drop zeros."""
+        if not is_sparse(self.problem.arrays[0]):
+            return self.whole
+        return np.stack([self.statistics(t)[:, 1] for t in range(len(self.size))])
+
+    @cached_property
+    def rows(self) -> dict[str, Array]:
+        """Shapes that may stand before each fan-out and before each level's loops, whatever else is kept: see `Terrain`.
+
+        They lie within tiles that every level further out can hold.
+        """
+        p = self.problem.arrays[0]
+        L, S = len(self.spreads), self.points.size
+        shapes, row = np.zeros((2, L, S), np.int32), np.full((2, L, S), -1, np.int32)
+        count = np.zeros((2, L), np.int64)
+        inside = np.zeros(S, bool)
+        inside[-1] = True
+        for level in range(L - 1, -1, -1):
+            used = np.zeros(S)
+            for t in np.flatnonzero(self.space.fixed_keep[level]):
+                words = self.most[t] if p["is_compressed"][level, t] else self.whole[t]
+                used += words * float(p["word_scale"][level, t])
+            tiles = inside & (used <= p["capacity"][level] * (1 + 1e-12))
+            inside = self.points.below(tiles)
+            for i, chosen in enumerate((inside, tiles)):
+                found = np.flatnonzero(chosen)
+                count[i, level] = len(found)
+                shapes[i, level, : len(found)] = found
+                row[i, level, found] = np.arange(len(found))
+        return {
+            f"{name}_{what}": table[i]
+            for i, name in enumerate(("spatial", "temporal"))
+            for what, table in (("shapes", shapes), ("count", count), ("row", row))
+        }
 
     @cached_property
     def opens_of(self) -> Array:
@@ -524,6 +563,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         bandwidth=np.array([row[2] for row in limited], np.float64),
         pace=np.array([1.0 / (above[row[0]] * row[2]) for row in limited], np.float64),
         fits=fits,
+        **base.rows,
         multicast=multicast,
         sends=sends,
         upper=upper,
