@@ -31,6 +31,7 @@ LABEL: Final[Any] = np.dtype(
         ("choice", np.int64),  # row of the order table, or spread
         ("kind", np.int64),  # kind of the innermost loop so far
         ("interface", np.int64),
+        ("context", np.int64),  # of the bounds further in, see `contexts`
         ("sweeps", np.float64),  # of the tensor that the innermost loop leaves open
         ("energy", np.float64),  # of all that crosses outside the shape
         ("cycles", np.float64),  # the most of `asked`
@@ -68,8 +69,8 @@ class Scratch(NamedTuple):
     label: Any  # (1,) LABEL
     state: Any  # (X,)
     own: Any  # (T,)
-    entry: Any  # (A or B, K, V, J + Q) bounds from where the labels stand
-    turned: Any  # (C, A, J + Q) bounds before the loops outside the run of a group
+    entry: Any  # (C, A or B, K, V, J + Q) bounds from where the labels stand
+    turned: Any  # (C, G, A, J + Q) bounds before the loops outside the run of a group
     digit: Any  # (D + 1,)
     turn: Any  # (D + 1,)
     shape: Any  # (D + 1,)
@@ -604,7 +605,7 @@ def _promise(g, origin, level, rest, cost, rule, best, found):
 def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t):
     """Continue labels ``first`` … ``last`` of `pool` by the temporal loops of the next level.
 
-    `after[A, K, V, J + Q]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
+    `after[C, A, K, V, J + Q]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
 
     The loops of a level are chosen group by group of what the innermost one leaves open: first those outside the run, as long as
     the bound allows, then those of the run.
@@ -614,7 +615,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
     for source in range(first, last):
         origin = pool[source]
         at = sweep_class(g, g.opens[origin.kind], origin.sweeps) if g.opens[origin.kind] >= 0 else 0
-        if _promise(g, origin, level, t.entry[g.temporal_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
+        if _promise(g, origin, level, t.entry[origin.context, g.temporal_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         for i in range(t.state.shape[0]):
@@ -629,13 +630,13 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 still = False
         if still:
             t.kind_value[origin.kind] = _promise(
-                g, origin, level, after[g.spatial_row[level, start], origin.kind, at], cost, rule, best, found
+                g, origin, level, after[origin.context, g.spatial_row[level, start], origin.kind, at], cost, rule, best, found
             )
             if t.kind_value[origin.kind] < np.inf and within_beam(t, t.kind_value[origin.kind]):
                 _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
         for group in range(g.trails.shape[0]):
             outside = g.outer_count[group]
-            if _promise(g, origin, level, t.turned[group, g.spatial_row[level, start]], cost, rule, best, found) == np.inf and (
+            if _promise(g, origin, level, t.turned[origin.context, group, g.spatial_row[level, start]], cost, rule, best, found) == np.inf and (
                 g.status[origin.kind, g.opens_of[group]] != OPEN if g.opens_of[group] >= 0 else True
             ):
                 continue
@@ -664,7 +665,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 if to != digit:
                     loops |= 1 << d
                     if i < outside:
-                        value = _promise(g, origin, level, t.turned[group, g.spatial_row[level, shape]], cost, rule, best, found)
+                        value = _promise(g, origin, level, t.turned[origin.context, group, g.spatial_row[level, shape]], cost, rule, best, found)
                         if value >= limit_of(t):
                             continue
                 i += 1
@@ -698,7 +699,7 @@ def _close_group(
                 present = True
         if not present:
             continue
-        value = _promise(g, origin, level, after[g.spatial_row[level, shape], kind, at], cost, rule, best, found)
+        value = _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], kind, at], cost, rule, best, found)
         if value < np.inf and within_beam(t, value):
             t.kind_value[kind] = value
             alive = True
@@ -722,6 +723,7 @@ def _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table,
                 f = g.extents[origin.shape, d] // g.extents[shape, d]
                 position = prepend(w, position, d, f, level, 0)
         label.parent = source
+        label.context = origin.context
         label.shape = shape
         label.choice = row
         label.kind = kind
@@ -734,7 +736,7 @@ def _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table,
         label.sweeps = sweeps_of(p, g, w, position, label)
         if g.opens[kind] >= 0:
             at = sweep_class(g, g.opens[kind], label.sweeps)
-            label.value = max(label.value, _promise(g, origin, level, after[g.spatial_row[level, shape], kind, at], cost, rule, best, found))
+            label.value = max(label.value, _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], kind, at], cost, rule, best, found))
             if label.value == np.inf:
                 continue
         for i in range(DEMANDS):
@@ -747,21 +749,21 @@ def _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table,
 
 @entry_point
 def expand_spatial(
-    p, g, m, tab, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t, shares
+    p, g, m, tab, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t, shares, uppers, turn
 ):
     """As `expand_temporal`, by the spatial loops of the level: tensors cross into the tiles inside.
 
-    `after[B, K, V, J + Q]` bounds what follows inside; at compute it is zero.
+    `after[C, B, K, V, J + Q]` bounds what follows inside; at compute it is zero. `uppers`, `turn`: see `Contexts`.
     """
     D, L, T = p.variables, p.levels, p.tensors
     level = L - 1 - depth // 2
-    columns = after.shape[3]
+    columns = after.shape[4]
     label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
         open_ = g.opens[origin.kind]
         at = sweep_class(g, open_, origin.sweeps) if open_ >= 0 else 0
-        if _promise(g, origin, level, t.entry[g.spatial_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
+        if _promise(g, origin, level, t.entry[origin.context, g.spatial_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         steps = 1.0
@@ -770,7 +772,8 @@ def expand_spatial(
                 steps *= w.active_bound[i]
         w.steps = steps
         for v in range(g.spread_count[level]):
-            if not divides(p, g, origin.shape, level, v):
+            context = turn[origin.context, v]
+            if context < 0 or not divides(p, g, origin.shape, level, v):
                 continue
             shape = shape_inside(p, g, origin.shape, level, v)
             if level == 0:
@@ -786,9 +789,9 @@ def expand_spatial(
             power = origin.power
             if level > 0:
                 power += p.leak[level] * lanes
-            crossing_bound(p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, t.total, t.part)
+            crossing_bound(p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, uppers[origin.context], t.total, t.part)
             for j in range(columns):
-                t.rest[j] = after[g.temporal_row[level - 1, shape], origin.kind, at, j] if level > 0 else 0.0
+                t.rest[j] = after[context, g.temporal_row[level - 1, shape], origin.kind, at, j] if level > 0 else 0.0
             for q in range(g.asks.shape[0]):
                 t.rest[columns - g.asks.shape[0] + q] += t.total[1 + q]
             promise = bound(
@@ -830,6 +833,7 @@ def expand_spatial(
                 for i in range(T):
                     w.whole[level - 1, i] = g.whole[i, shape]
             label.parent = source
+            label.context = context
             label.shape = shape
             label.choice = v
             label.kind = origin.kind

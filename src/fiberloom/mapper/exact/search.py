@@ -20,6 +20,7 @@ from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import labels, sweep
 from fiberloom.mapper.exact.compulsory import compulsory
+from fiberloom.mapper.exact.contexts import Contexts, contexts
 from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
@@ -46,8 +47,11 @@ _FRONT: Final = 4096
 """Most points of a Pareto front."""
 _CLOSE: Final = 0.9
 """Bound over incumbent from which a wide beam and moves are not worth their time."""
-_SPLIT: Final = 0.85
+_REFINE: Final = 0.85
 """Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
+_MOST_CONTEXTS: Final = 256
+_CONTEXT_NUMBERS: Final = 40_000_000
+"""Most contexts of a level, and most numbers in their bounds."""
 _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
 _MOVES: Final = 1024
@@ -84,8 +88,8 @@ class Optimum:
 
 
 class _Sweep(NamedTuple):
-    """Bounds at one level: ``(A, K, V, J + Q)`` before its fan-out, ``(B, K, V, J + Q)`` before its loops, ``(C, A, J + Q)`` before the
-    loops outside a run; `A` and `B` are the shapes that can be there."""
+    """Bounds at one level, by context: ``(C, A, K, V, J + Q)`` before its fan-out, ``(C, B, K, V, J + Q)`` before its loops,
+    ``(C, G, A, J + Q)`` before the loops outside a run of each group; `A` and `B` are the shapes that can be there."""
 
     spatial: Array
     temporal: Array
@@ -108,6 +112,7 @@ class _Template:
     order_first: Array
     compute_pj: float
     busy: float
+    contexts: Contexts
     tried: bool = False
     root: Array | None = None
     """``(J + Q,)`` least energy of everything, by least lanes, and least cycles of every bandwidth."""
@@ -193,8 +198,11 @@ class ExactSearch:
             if self._late():
                 raise _Stop
         self._beams(templates, _BEAMS[0])
-        if self.cut < self._value() * _SPLIT:
-            templates = self._split(templates)
+        if self.cut < self._value() * _REFINE:
+            for i, template in enumerate(templates):
+                if not self._hopeless(template) and self._refine(template):
+                    template.tried = False
+                self._tell({"refined": i + 1})
             self._beams(templates, _BEAMS[0])
         if self.cut < self._value() * _CLOSE:
             self._beams(templates, _BEAMS[1])
@@ -217,24 +225,36 @@ class ExactSearch:
                 self._layers(template, beam)
         self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
 
-    def _split(self, templates: list[_Template]) -> list[_Template]:
-        """The same choices of keeps on parts of their grounds, where bounds are tighter."""
-        parts: list[_Template] = []
-        for i, template in enumerate(templates):
-            if self._hopeless(template):
-                continue
-            grounds = template.base.split()
-            if len(grounds) == 1:
-                parts.append(template)
-                continue
-            for ground_ in grounds:
-                part = self._template(ground_, template.keep)
-                if part is not None:
-                    self._bounds(part)
-                    if not self._hopeless(part):
-                        parts.append(part)
-            self._tell({"split": i + 1})
-        return parts
+    def _refine(self, template: _Template) -> bool:
+        """Tell apart in the bounds how the lanes outside share words; False where there is nothing to tell apart."""
+        base, land = template.base, template.land
+        p = self.problem.arrays[0]
+        L = int(p["levels"])
+        most = []
+        for level in range(L):
+            rows = int(land.spatial_count[level] + land.temporal_count[level])
+            numbers = rows * len(base.status) * base.sweeps.shape[1] * self._columns(template, level)
+            most.append(max(1, min(_MOST_CONTEXTS, _CONTEXT_NUMBERS // numbers)))
+        refined = contexts(base, land, most, self._wanted(template))
+        if not refined.several:
+            return False
+        template.contexts = refined
+        self._bounds(template)
+        return True
+
+    def _wanted(self, template: _Template) -> list[Array]:
+        """By level, the spreads whose lanes are enough for something better than the incumbent."""
+        lanes = [s.lanes for s in template.base.spreads]
+        assert template.root is not None
+        energy = template.compute_pj + float(template.root[0])
+        found = []
+        for level, here in enumerate(lanes):
+            others = math.prod(int(row.max(initial=1)) for i, row in enumerate(lanes) if i != level)
+            found.append(
+                np.array([not labels.beaten(energy, math.ceil(template.busy / (others * n) - 1e-9), self.rule, self.best,
+                                            self.found) for n in here], bool)
+            )  # fmt: skip
+        return found
 
     def _draw(self) -> None:
         """Draw mappings at random and improve the best by moves, lest the time ends before there is a good one."""
@@ -278,7 +298,11 @@ class ExactSearch:
         land = terrain(base, keep)
         if land is None or not land.fits[-1, -1]:
             return None
-        return _Template(base, keep, land, *base.orders_for(keep), *self._compute(base, keep))
+        L = land.parent.shape[0] - 1
+        every = [np.ones(len(s.lanes), bool) for s in base.spreads]
+        return _Template(
+            base, keep, land, *base.orders_for(keep), *self._compute(base, keep), contexts(base, land, [1] * L, every)
+        )
 
     def _bounds(self, template: _Template) -> list[_Sweep]:
         """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
@@ -286,34 +310,42 @@ class ExactSearch:
         L, T = land.parent.shape[0] - 1, land.parent.shape[1]
         K, V, Q = len(base.status), base.sweeps.shape[1], len(land.asks)
         found: list[_Sweep] = []
-        inner = np.zeros((1, 1, 1, 1 + Q))
+        inner = np.zeros((1, 1, 1, 1, 1 + Q))
+        here = template.contexts
+        parts, swept, once = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q)), np.zeros(1 + Q)
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
-                inside, land.parent[: level + 1], land.sends[: level + 1], land.upper[: level + 1], land.copies[: level + 1],
-                *(land.spread[at, : land.spread_count[at]] for at in range(level + 1)),
+                inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1],
+                *here.upper[: level + 1], *here.turn[: level + 1],
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
             if key not in self.sweeps:
                 if sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.75:
                     self.sweeps.clear()
-                n = int(np.isfinite(base.threshold[level]).sum()) + Q
-                A, B = int(land.spatial_count[level]), int(land.temporal_count[level])
-                before, outer = np.empty((A, K, V, n)), np.empty((B, K, V, n))
-                turned = np.empty((len(base.trails), A, n))
-                parts, swept = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q))
-                sweep.sweep_spatial(
-                    p, land, level, inner, before, np.zeros(n, np.int64), base.shares[level], parts, swept, np.zeros(1 + Q)
-                )  # fmt: skip
+                n, A, B = self._columns(template, level), int(land.spatial_count[level]), int(land.temporal_count[level])
+                C = len(here.upper[level])
+                before, outer = np.empty((C, A, K, V, n)), np.empty((C, B, K, V, n))
+                turned = np.empty((C, len(base.trails), A, n))
                 none, some = self._room(2, A, V * n)
-                sweep.sweep_temporal(p, land, level, before, outer, turned, none, some, *np.empty((2, A, n)))
+                least, loose = np.empty((2, A, n))
+                for c in range(C):
+                    sweep.sweep_spatial(
+                        p, land, level, inner, before[c], np.zeros(n, np.int64), base.shares[level], here.upper[level][c],
+                        here.turn[level][c], parts, swept, once,
+                    )  # fmt: skip
+                    sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose)
+                    if self._late():
+                        raise _Stop
                 self.sweeps[key] = _Sweep(before, outer, turned)
             found.append(self.sweeps[key])
             inner = found[-1].temporal
-            if self._late():
-                raise _Stop
-        template.root = found[-1].temporal[-1, 0, 0].copy()
+        template.root = found[-1].temporal[0, -1, 0, 0].copy()
         return found
+
+    def _columns(self, template: _Template, level: int) -> int:
+        """Numbers told apart in a state of the level's bounds: lanes still to be filled, and limited bandwidths."""
+        return int(np.isfinite(template.base.threshold[level]).sum()) + len(template.land.asks)
 
     def _room(self, *shape: int) -> Array:
         """Memory for what is not needed for long."""
@@ -407,7 +439,7 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = bounds[level - 1].temporal if level else np.zeros((1, K, V, 1 + len(land.asks)))
+                after = bounds[level - 1].temporal if level else np.zeros((1, 1, K, V, 1 + len(land.asks)))
                 entry = bounds[level].spatial
             else:
                 after, entry = bounds[level].spatial, bounds[level].temporal
@@ -415,7 +447,7 @@ class ExactSearch:
             scratch = Scratch(
                 label=np.zeros(1, LABEL), state=np.zeros(states.shape[1]), own=np.zeros(T), entry=entry,
                 turned=bounds[level].turned, digit=places[0], turn=places[1], shape=places[2], loops=places[3],
-                kind_value=np.zeros(K), rest=np.zeros(after.shape[3]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
+                kind_value=np.zeros(K), rest=np.zeros(after.shape[4]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
                 shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros(1 + len(land.asks)),
             )  # fmt: skip
             at, last = first, len(everything)
@@ -429,7 +461,8 @@ class ExactSearch:
                                  plain, scratch)  # fmt: skip
                     if spatial:
                         labels.expand_spatial(
-                            p, land, self.mappings[0], self.tables.arrays, self.works[0], *arguments, base.shares[level]
+                            p, land, self.mappings[0], self.tables.arrays, self.works[0], *arguments, base.shares[level],
+                            template.contexts.upper[level], template.contexts.turn[level],
                         )
                     else:
                         labels.expand_temporal(p, land, self.works[0], *arguments)

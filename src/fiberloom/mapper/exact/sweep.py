@@ -76,7 +76,6 @@ class Terrain(NamedTuple):
     temporal_row: Any  # (L, S)
     multicast: Any  # (L, T)
     sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
-    upper: Any  # (L + 1, T) children per position, of the fan-outs between the parent and where its traffic is charged, at most
     above: Any  # (L,) instances of the level, at most
     copies: Any  # (L, T) instances that hold the same elements, at most
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
@@ -115,10 +114,10 @@ def sweep_class(g, t, sweeps):
 
 
 @kernel
-def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares, out):
+def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares, uppers, out):
     """Least energy of tensor `t` across the fan-out of `level`, ``out[0]``, and cycles of every bandwidth, ``out[1:]``.
 
-    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's.
+    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's, ``uppers[T]`` the context (see `contexts`).
     """
     energy = read = updated = into = 0.0
     K = g.status.shape[0]
@@ -126,7 +125,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares
     row = g.sends[level, t]
     if row >= 0:
         k = g.parent[row, t]
-        upper = float(g.upper[row, t])
+        upper = uppers[t]
         if row == 0:
             content = g.outside[0] / upper
             if g.multicast[level, t]:
@@ -183,7 +182,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares
 
 
 @kernel
-def _open_bounds(p, g, level, v, before, after, t, shares, out):
+def _open_bounds(p, g, level, v, before, after, t, shares, uppers, out):
     """`_tensor_bound` of an open tensor for every number of sweeps told apart that there can be, ``out[V, 1 + Q]``."""
     V, Q = g.sweeps.shape[1], g.asks.shape[0]
     row = g.sends[level, t]
@@ -198,7 +197,7 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
         rising = steps * g.outside[before] * shares[p.tensors + t, v]
         rising_inside = steps * g.outside[after] / shares[t, v]
     copies = 1.0 if g.multicast[level, t] else shares[t, v]
-    scale = 1.0 / g.upper[row, t] if row >= 0 else 0.0
+    scale = 1.0 / uppers[t] if row >= 0 else 0.0
     first = first_inside = 0.0
     if t == p.output:
         if row >= 0:
@@ -246,34 +245,38 @@ def _open_bounds(p, g, level, v, before, after, t, shares, out):
 
 
 @entry_point
-def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, total, part):
+def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, total, part):
     """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`, and cycles.
 
     `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop, `sweeps` those of
-    the tensor that it leaves open. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
+    the tensor that it leaves open, ``uppers[T]`` the context. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
     """
     total[:] = 0.0
     for t in range(p.tensors):
         times = sweeps if t == g.opens[kind] else 1.0
-        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], kind, times, shares, part)
+        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], kind, times, shares, uppers, part)
         for c in range(total.shape[0]):
             total[c] += part[c]
 
 
 @entry_point
-def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, base):
+def sweep_spatial(p, g, level, inner, out, inner_rows, shares, uppers, turn, parts, swept, base):
     """``out[A, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
-    (`spatial_shapes`); `inner` likewise from inside it.
+    (`spatial_shapes`); ``inner[C, B, K, V, J' + Q]`` likewise from inside it, by context.
+    ``uppers[T]`` is the context here, ``turn[n]`` the one inside each spread.
 
     ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """
     K, columns = out.shape[1], out.shape[3]
     Q = g.asks.shape[0]
     J = columns - Q
-    inner_J = inner.shape[3] - Q
+    inner_J = inner.shape[4] - Q
     T = p.tensors
     out[:] = np.inf
     for v in range(g.spread_count[level]):
+        context = turn[v]
+        if context < 0:
+            continue
         lanes = g.lanes[level, v]
         for j in range(J):  # inner threshold that serves: the largest not above what is still needed
             need = g.threshold[level, j] / lanes
@@ -298,14 +301,14 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                 continue
             row = g.temporal_row[level - 1, after] if level > 0 else 0
             for t in range(T):
-                _tensor_bound(p, g, level, v, s, after, t, CLOSED, 0, 1.0, shares, parts[t, CLOSED])
+                _tensor_bound(p, g, level, v, s, after, t, CLOSED, 0, 1.0, shares, uppers, parts[t, CLOSED])
                 for k in range(K if g.windowed[t] else 0):
                     if g.status[k, t] == WINDOW:
-                        _tensor_bound(p, g, level, v, s, after, t, WINDOW, k, 1.0, shares, parts[t, 3 + k])
+                        _tensor_bound(p, g, level, v, s, after, t, WINDOW, k, 1.0, shares, uppers, parts[t, 3 + k])
                 if not g.counted[t]:
-                    _tensor_bound(p, g, level, v, s, after, t, OPEN, 0, 1.0, shares, parts[t, OPEN])
+                    _tensor_bound(p, g, level, v, s, after, t, OPEN, 0, 1.0, shares, uppers, parts[t, OPEN])
                 if g.counted[t]:
-                    _open_bounds(p, g, level, v, s, after, t, shares, swept[t])
+                    _open_bounds(p, g, level, v, s, after, t, shares, uppers, swept[t])
                     parts[t, OPEN] = swept[t, 0]
             for k in range(K):
                 open_ = g.opens[k]
@@ -317,13 +320,13 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                             base[c] += parts[t, 3 + k if status == WINDOW else status, c]
                 for i in range(g.idle_class[open_, s] + 1 if open_ >= 0 else 1):
                     to = g.sweeps_inside[level, v, open_, i] if open_ >= 0 else 0
-                    if level > 0 and inner[row, k, to, 0] == np.inf:
+                    if level > 0 and inner[context, row, k, to, 0] == np.inf:
                         continue
                     energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
                     for j in range(J):
                         at = inner_rows[j]
                         if at >= 0:
-                            there = energy + (inner[row, k, to, at] if level > 0 else 0.0)
+                            there = energy + (inner[context, row, k, to, at] if level > 0 else 0.0)
                             here = out[a, k, i, j]
                             out[a, k, i, j] = there if there < here else here
                     for q in range(Q):
@@ -331,7 +334,7 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, parts, swept, bas
                         if open_ >= 0:
                             c += swept[open_, i, 1 + q]
                         if level > 0:
-                            c += inner[row, k, to, inner_J + q]
+                            c += inner[context, row, k, to, inner_J + q]
                         out[a, k, i, J + q] = min(out[a, k, i, J + q], c)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ Array = NDArray[Any]
 
 _MOST_THRESHOLDS: Final = 16
 _MOST_SWEEPS: Final = 16
-_MOST_PARTS: Final = 8
 _LEAST_SWEEPS: Final = 5
 _TABLE_NUMBERS: Final = 3_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
@@ -85,7 +84,6 @@ class Ground:
     trails: Array
     sweeps: Array
     size: Array
-    part: tuple[int, ...] = ()
 
     def merging(self, level: int) -> Array:
         """``(T, n)`` children of a spread of the level's fan-out that may share words of each tensor, at most.
@@ -96,54 +94,6 @@ class Ground:
         merged = self.shares[level][:T] * self.shares[level][2 * T : 3 * T]
         merged[~np.asarray(self.space.multicast[level], bool)] = 1.0
         return merged
-
-    def split(self) -> list[Ground]:
-        """The same ground in parts, by how the spreads of the fan-out where that differs most share words; itself if none differ."""
-        logs = [np.log(self.merging(level)) for level in range(len(self.spreads))]
-        widest = max(range(len(logs)), key=lambda level: float(np.ptp(logs[level], axis=1).sum()))
-        values = logs[widest]
-        if values.shape[1] < 2 or np.ptp(values, axis=1).max() < 1e-9:
-            return [self]
-        for classes in range(8, 1, -1):  # as fine as `_MOST_PARTS` allow
-            span = np.maximum(values.max(axis=1, keepdims=True), 1e-9)
-            place = np.minimum((values / span * classes).astype(np.int64), classes - 1)
-            rows, which = np.unique(place, axis=1, return_inverse=True)
-            if rows.shape[1] <= _MOST_PARTS:
-                break
-        parts = []
-        for number in range(rows.shape[1]):
-            chosen = np.flatnonzero(which.reshape(-1) == number)
-            ways = self.spreads[widest]
-            part = replace(
-                self,
-                spreads=(
-                    *self.spreads[:widest],
-                    Spreads(ways.factors[chosen], ways.on_x[chosen], ways.lanes[chosen]),
-                    *self.spreads[widest + 1 :],
-                ),
-                shares=(
-                    *self.shares[:widest],
-                    np.ascontiguousarray(self.shares[widest][:, chosen]),
-                    *self.shares[widest + 1 :],
-                ),
-                part=(*self.part, number),
-            )
-            for name in (
-                "whole",
-                "idle",
-                "idle_class",
-                "stepped",
-                "_statistics",
-                "most",
-                "rows",
-                "opens_of",
-                "sequence",
-                "outer_count",
-            ):
-                if name in self.__dict__:
-                    part.__dict__[name] = self.__dict__[name]
-            parts.append(part)
-        return parts
 
     def orders_for(self, keep: Array) -> tuple[Array, Array]:
         """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
@@ -478,9 +428,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
     copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
-    merged = np.array([base.merging(level).max(axis=1) for level in range(L)])
     sends = np.full((L, T), -1, np.int64)
-    upper = np.ones((L + 1, T))
     read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
     for row in range(L):
         for t in range(T):
@@ -494,7 +442,6 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
             if fan[at] == 1:
                 at = row
             sends[at, t] = row
-            upper[row, t] = merged[at + 1 : k + 1, t].prod()
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
@@ -566,7 +513,6 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         **base.rows,
         multicast=multicast,
         sends=sends,
-        upper=upper,
         above=above,
         copies=copies,
         read=read,

@@ -1,0 +1,83 @@
+"""What the bound of an inner level may know of the fan-outs outside: how many of their lanes share words of each tensor.
+
+Traffic that is charged further in than a fan-out which shares it costs the less the more lanes share. A *context* is such a
+vector of lanes, one number per tensor; every level has bounds for each of its contexts, and a spread leads from a context of its
+level to one of the next. With one context per level, every tensor is shared as much as any spread shares it; the more
+contexts, the tighter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fiberloom.mapper.exact.sweep import Terrain
+    from fiberloom.mapper.exact.terrain import Ground
+
+Array = NDArray[Any]
+
+_FINEST: Final = 64
+"""Classes of one tensor's lanes, equal in the logarithm, that are tried first where there are too many vectors."""
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Contexts of every level, the innermost first.
+
+    Attributes:
+        upper: per level ``(C, T)`` lanes of the fan-outs further out that share words of each tensor, at most; 1 where the
+            traffic was charged already.
+        turn: per level ``(C, n)`` context of the next level in that a spread leads to; −1 where the spread needs no bound.
+    """
+
+    upper: tuple[Array, ...]
+    turn: tuple[Array, ...]
+
+    @property
+    def several(self) -> bool:
+        """Whether any level has more than one."""
+        return any(len(u) > 1 for u in self.upper)
+
+
+def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) -> Contexts:
+    """Contexts of every level, at most `most` of each; spreads that are not `wanted` (``(n,)`` by level) lead nowhere."""
+    L, T = len(base.spreads), len(base.size)
+    pending = np.zeros((L + 1, T), bool)  # whether a fan-out shares words that are charged further in
+    for at in range(L):
+        for t in range(T):
+            if land.sends[at, t] >= 0:
+                pending[at + 1 : land.parent[land.sends[at, t], t] + 1, t] = True
+    upper: list[Array] = [np.ones((1, T))]
+    turn: list[Array] = []
+    for level in range(L - 1, -1, -1):
+        outside = np.where(pending[level + 1], upper[0], 1.0)  # (C, T)
+        vectors = np.where(pending[level], outside[:, None, :] * base.merging(level).T[None], 1.0)  # (C, n, T)
+        alive = np.broadcast_to(wanted[level], vectors.shape[:2])
+        found, place = _classes(vectors[alive], most[level - 1] if level else 1)
+        to = np.full(alive.shape, -1, np.int64)
+        to[alive] = place
+        turn.insert(0, to)
+        if level:
+            upper.insert(0, found)
+    return Contexts(tuple(upper), tuple(turn))
+
+
+def _classes(vectors: Array, most: int) -> tuple[Array, Array]:
+    """At most `most` vectors such that each of ``(N, T)`` has one that is nowhere below it; and which."""
+    if not len(vectors):
+        return np.ones((1, vectors.shape[1])), np.zeros(0, np.int64)
+    logs = np.log(vectors)
+    span = np.maximum(logs.max(axis=0), 1e-9)
+    cells, place = np.unique(vectors, axis=0, return_inverse=True)
+    classes = _FINEST
+    while len(cells) > most:
+        cells, place = np.unique(np.ceil(logs / span * classes - 1e-9), axis=0, return_inverse=True)
+        classes = classes * 3 // 4
+    place = place.reshape(-1)
+    largest = np.ones((len(cells), vectors.shape[1]))
+    np.maximum.at(largest, place, vectors)
+    return largest, place
