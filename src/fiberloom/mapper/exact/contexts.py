@@ -9,7 +9,7 @@ contexts, the tighter.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from fiberloom.mapper.exact.terrain import Ground
 
 Array = NDArray[Any]
-
-_FINEST: Final = 64
-"""Classes of one tensor's lanes, equal in the logarithm, that are tried first where there are too many vectors."""
-
 
 @dataclass(frozen=True)
 class Contexts:
@@ -67,17 +63,27 @@ def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) 
 
 
 def _classes(vectors: Array, most: int) -> tuple[Array, Array]:
-    """At most `most` vectors such that each of ``(N, T)`` has one that is nowhere below it; and which."""
-    if not len(vectors):
-        return np.ones((1, vectors.shape[1])), np.zeros(0, np.int64)
-    logs = np.log(vectors)
-    span = np.maximum(logs.max(axis=0), 1e-9)
-    cells, place = np.unique(vectors, axis=0, return_inverse=True)
-    classes = _FINEST
-    while len(cells) > most:
-        cells, place = np.unique(np.ceil(logs / span * classes - 1e-9), axis=0, return_inverse=True)
-        classes = classes * 3 // 4
-    place = place.reshape(-1)
-    largest = np.ones((len(cells), vectors.shape[1]))
-    np.maximum.at(largest, place, vectors)
-    return largest, place
+    """At most `most` vectors such that each of ``(N, T)`` has one that is nowhere below it; and which.
+
+    The class that differs most, in the logarithm of one tensor's lanes, is halved until there are enough.
+    """
+    distinct, place = np.unique(vectors, axis=0, return_inverse=True)
+    logs = np.log(distinct)
+    classes = [np.arange(len(distinct))]
+    spans = [np.ptp(logs, axis=0)] if len(distinct) else []
+    while len(classes) < most:
+        widest = max(range(len(spans)), key=lambda i: float(spans[i].max()), default=None)
+        if widest is None or spans[widest].max() < 1e-9:
+            break
+        members = classes.pop(widest)
+        along = logs[members, int(spans.pop(widest).argmax())]
+        low = along < (along.min() + along.max()) / 2
+        for half in (members[low], members[~low]):
+            classes.append(half)
+            spans.append(np.ptp(logs[half], axis=0))
+    of = np.zeros(len(distinct), np.int64)
+    largest = np.ones((len(classes), vectors.shape[1]))
+    for i, members in enumerate(classes):
+        of[members] = i
+        largest[i] = distinct[members].max(axis=0, initial=1.0)
+    return largest, of[place.reshape(-1)]

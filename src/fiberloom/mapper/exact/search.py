@@ -50,7 +50,7 @@ _CLOSE: Final = 0.9
 _REFINE: Final = 0.85
 """Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
 _MOST_CONTEXTS: Final = 256
-_CONTEXT_NUMBERS: Final = 40_000_000
+_CONTEXT_NUMBERS: Final = 60_000_000
 """Most contexts of a level, and most numbers in their bounds."""
 _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
@@ -159,6 +159,7 @@ class ExactSearch:
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
         self.scratch = np.empty(0)
+        self.least = 0.0
         self.mappings = np.zeros(1, MAPPING)
         L, T = space.multicast.shape
         self.mappings["multicast"][0, :L, :T] = space.multicast
@@ -182,7 +183,8 @@ class ExactSearch:
         if base.points.size >= _MOVE_SHAPES:
             self._draw()
         # until every choice of keeps has a bound, nothing more is known of the rest
-        self.cut = float(self.objective.value(*compulsory(self.problem, self.space)))
+        self.least, cycles = compulsory(self.problem, self.space)
+        self.cut = float(self.objective.value(self.least, cycles))
         for number, chosen in enumerate(subsets(self.space.free_keep)):
             template = self._template(base, self.space.fixed_keep | chosen)
             if template is None:
@@ -235,25 +237,24 @@ class ExactSearch:
             rows = int(land.spatial_count[level] + land.temporal_count[level])
             numbers = rows * len(base.status) * base.sweeps.shape[1] * self._columns(template, level)
             most.append(max(1, min(_MOST_CONTEXTS, _CONTEXT_NUMBERS // numbers)))
-        refined = contexts(base, land, most, self._wanted(template))
+        assert template.root is not None
+        least = template.compute_pj + float(template.root[0])
+        refined = contexts(base, land, most, self._wanted(base, least, template.busy))
         if not refined.several:
             return False
         template.contexts = refined
         self._bounds(template)
         return True
 
-    def _wanted(self, template: _Template) -> list[Array]:
-        """By level, the spreads whose lanes are enough for something better than the incumbent."""
-        lanes = [s.lanes for s in template.base.spreads]
-        assert template.root is not None
-        energy = template.compute_pj + float(template.root[0])
+    def _wanted(self, base: Ground, energy: float, busy: float) -> list[Array]:
+        """By level, the spreads with lanes enough to be better than the incumbent, when nothing takes less than `energy`."""
+        lanes = [s.lanes for s in base.spreads]
+        all_ = math.prod(int(row.max(initial=1)) for row in lanes)
         found = []
-        for level, here in enumerate(lanes):
-            others = math.prod(int(row.max(initial=1)) for i, row in enumerate(lanes) if i != level)
-            found.append(
-                np.array([not labels.beaten(energy, math.ceil(template.busy / (others * n) - 1e-9), self.rule, self.best,
-                                            self.found) for n in here], bool)
-            )  # fmt: skip
+        for row in lanes:
+            others = all_ // int(row.max(initial=1))
+            cycles = np.ceil(busy / (others * row) - 1e-9)
+            found.append(np.array([not labels.beaten(energy, c, self.rule, self.best, self.found) for c in cycles], bool))
         return found
 
     def _draw(self) -> None:
@@ -299,9 +300,11 @@ class ExactSearch:
         if land is None or not land.fits[-1, -1]:
             return None
         L = land.parent.shape[0] - 1
-        every = [np.ones(len(s.lanes), bool) for s in base.spreads]
+        energy, busy = self._compute(base, keep)
+        # choices of keeps share bounds, if nothing that one of them rules out differs
+        wanted = self._wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy)
         return _Template(
-            base, keep, land, *base.orders_for(keep), *self._compute(base, keep), contexts(base, land, [1] * L, every)
+            base, keep, land, *base.orders_for(keep), energy, busy, contexts(base, land, [1] * L, wanted)
         )
 
     def _bounds(self, template: _Template) -> list[_Sweep]:
