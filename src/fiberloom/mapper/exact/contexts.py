@@ -1,9 +1,12 @@
 """What the bound of an inner level may know of the fan-outs outside: how many of their lanes share words of each tensor.
 
-Traffic that is charged further in than a fan-out which shares it costs the less the more lanes share. A *context* is such a
-vector of lanes, one number per tensor; every level has bounds for each of its contexts, and a spread leads from a context of its
-level to one of the next. With one context per level, every tensor is shared as much as any spread shares it; the more
-contexts, the tighter.
+Traffic that is charged further in than a fan-out which shares it costs the less the more lanes share. A *context* is what there
+is to know of those lanes, three numbers per tensor; every level has bounds for each of its contexts, and a spread leads from a
+context of its level to one of the next. With one context per level, every tensor is shared as much as any spread shares it;
+the more contexts, the tighter.
+
+Lanes along variables that do not index a tensor share it. Lanes along windows share a tile only where positions coincide: for
+one position and one lane inside, all loops outside but one per rank can be chosen freely.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ class Contexts:
     """Contexts of every level, the innermost first.
 
     Attributes:
-        upper: per level ``(C, T)`` lanes of the fan-outs further out that share words of each tensor, at most; 1 where the
-            traffic was charged already.
+        upper: per level ``(C, 3 T)``, of the fan-outs further out whose traffic is charged further in, at most: lanes that do
+            not index the tensor; lanes along its windows; and of these, those that coincide for one lane inside.
         turn: per level ``(C, n)`` context of the next level in that a spread leads to; −1 where the spread needs no bound.
     """
 
@@ -47,11 +50,12 @@ def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) 
         for t in range(T):
             if land.sends[at, t] >= 0:
                 pending[at + 1 : land.parent[land.sends[at, t], t] + 1, t] = True
-    upper: list[Array] = [np.ones((1, T))]
+    upper: list[Array] = [np.ones((1, 3 * T))]
+    pending = np.tile(pending, 3)
     turn: list[Array] = []
     for level in range(L - 1, -1, -1):
         outside = np.where(pending[level + 1], upper[0], 1.0)  # (C, T)
-        vectors = np.where(pending[level], outside[:, None, :] * base.merging(level).T[None], 1.0)  # (C, n, T)
+        vectors = np.where(pending[level], _joined(outside[:, None, :], base.merging(level).T[None]), 1.0)  # (C, n, 3 T)
         alive = np.broadcast_to(wanted[level], vectors.shape[:2])
         found, place = _classes(vectors[alive], most[level - 1] if level else 1)
         to = np.full(alive.shape, -1, np.int64)
@@ -62,8 +66,16 @@ def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) 
     return Contexts(tuple(upper), tuple(turn))
 
 
+def _joined(outside: Array, here: Array) -> Array:
+    """What two fan-outs share together, ``(C, n, 3 T)``."""
+    T = here.shape[2] // 3
+    a, b = outside[..., T : 2 * T], here[..., T : 2 * T]
+    coincide = np.minimum(outside[..., 2 * T :] * b, here[..., 2 * T :] * a)
+    return np.concatenate([outside[..., : 2 * T] * here[..., : 2 * T], coincide], axis=2)
+
+
 def _classes(vectors: Array, most: int) -> tuple[Array, Array]:
-    """At most `most` vectors such that each of ``(N, T)`` has one that is nowhere below it; and which.
+    """At most `most` vectors such that each of ``(N, 3 T)`` has one that is nowhere below it; and which.
 
     The class that differs most, in the logarithm of one tensor's lanes, is halved until there are enough.
     """

@@ -114,10 +114,17 @@ def sweep_class(g, t, sweeps):
 
 
 @kernel
+def _shared(p, t, v, shares, uppers):
+    """Lanes of the fan-outs outside that share a tile of tensor `t` inside spread `v`, at most."""
+    T = p.tensors
+    return uppers[t] * min(uppers[T + t], uppers[2 * T + t] * shares[2 * T + t, v])
+
+
+@kernel
 def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares, uppers, out):
     """Least energy of tensor `t` across the fan-out of `level`, ``out[0]``, and cycles of every bandwidth, ``out[1:]``.
 
-    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's, ``uppers[T]`` the context (see `contexts`).
+    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's, ``uppers[3 T]`` the context (see `contexts`).
     """
     energy = read = updated = into = 0.0
     K = g.status.shape[0]
@@ -125,7 +132,7 @@ def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares
     row = g.sends[level, t]
     if row >= 0:
         k = g.parent[row, t]
-        upper = uppers[t]
+        upper = _shared(p, t, v, shares, uppers)
         if row == 0:
             content = g.outside[0] / upper
             if g.multicast[level, t]:
@@ -197,7 +204,7 @@ def _open_bounds(p, g, level, v, before, after, t, shares, uppers, out):
         rising = steps * g.outside[before] * shares[p.tensors + t, v]
         rising_inside = steps * g.outside[after] / shares[t, v]
     copies = 1.0 if g.multicast[level, t] else shares[t, v]
-    scale = 1.0 / uppers[t] if row >= 0 else 0.0
+    scale = 1.0 / _shared(p, t, v, shares, uppers) if row >= 0 else 0.0
     first = first_inside = 0.0
     if t == p.output:
         if row >= 0:
@@ -249,7 +256,7 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, 
     """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`, and cycles.
 
     `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop, `sweeps` those of
-    the tensor that it leaves open, ``uppers[T]`` the context. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
+    the tensor that it leaves open, ``uppers[3 T]`` the context. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
     """
     total[:] = 0.0
     for t in range(p.tensors):
@@ -263,7 +270,7 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, 
 def sweep_spatial(p, g, level, inner, out, inner_rows, shares, uppers, turn, parts, swept, base):
     """``out[A, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
     (`spatial_shapes`); ``inner[C, B, K, V, J' + Q]`` likewise from inside it, by context.
-    ``uppers[T]`` is the context here, ``turn[n]`` the one inside each spread.
+    ``uppers[3 T]`` is the context here, ``turn[n]`` the one inside each spread.
 
     ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """

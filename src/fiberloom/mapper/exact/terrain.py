@@ -86,14 +86,20 @@ class Ground:
     size: Array
 
     def merging(self, level: int) -> Array:
-        """``(T, n)`` children of a spread of the level's fan-out that may share words of each tensor, at most.
-
-        Variables that index a rank alone tell children apart; those of a window may not, with loops along other fan-outs.
-        """
+        """``(3 T, n)`` what a spread of the level's fan-out shares at most: see `fiberloom.mapper.exact.contexts`."""
+        p = self.problem.arrays[0]
         T = len(self.size)
-        merged = self.shares[level][:T] * self.shares[level][2 * T : 3 * T]
-        merged[~np.asarray(self.space.multicast[level], bool)] = 1.0
-        return merged
+        factors = self.spreads[level].factors
+        alone = np.ones((T, len(factors)))
+        for t in range(T):
+            indexed = p["coefficient"][t, : int(p["rank_count"][t]), : factors.shape[1]] != 0  # (R, D)
+            for r in range(len(indexed)):
+                one = indexed[r] & (self.effect[t] == WINDOW) & (indexed.sum(axis=0) == 1)
+                alone[t] *= np.where(one, factors, 1).max(axis=1)
+        lanes = self.shares[level]
+        shared = np.concatenate([lanes[:T], lanes[2 * T : 3 * T], lanes[2 * T : 3 * T] / alone])
+        shared[np.tile(~np.asarray(self.space.multicast[level], bool), 3)] = 1.0
+        return shared
 
     def orders_for(self, keep: Array) -> tuple[Array, Array]:
         """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
