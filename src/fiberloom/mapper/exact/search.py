@@ -229,33 +229,34 @@ class ExactSearch:
 
     def _refine(self, template: _Template) -> bool:
         """Tell apart in the bounds how the lanes outside share words; False where there is nothing to tell apart."""
-        base, land = template.base, template.land
-        p = self.problem.arrays[0]
-        L = int(p["levels"])
+        assert template.root is not None
+        base = template.base
+        energy = template.compute_pj + float(template.root[0])
+        least, wanted = self._wanted(base, energy, template.busy)
+        threshold, ceiling = base.thresholds(least)
+        template.land = land = template.land._replace(threshold=threshold, ceiling=ceiling)
         most = []
-        for level in range(L):
+        for level in range(len(base.spreads)):
             rows = int(land.spatial_count[level] + land.temporal_count[level])
             numbers = rows * len(base.status) * base.sweeps.shape[1] * self._columns(template, level)
-            most.append(max(1, min(_MOST_CONTEXTS, _CONTEXT_NUMBERS // numbers)))
-        assert template.root is not None
-        least = template.compute_pj + float(template.root[0])
-        refined = contexts(base, land, most, self._wanted(base, least, template.busy))
-        if not refined.several:
-            return False
-        template.contexts = refined
+            most.append(max(1, min(_MOST_CONTEXTS, int(min(_CONTEXT_NUMBERS, self.memory / 16) / numbers))))
+        template.contexts = contexts(base, land, most, wanted)
         self._bounds(template)
-        return True
+        return template.contexts.several
 
-    def _wanted(self, base: Ground, energy: float, busy: float) -> list[Array]:
-        """By level, the spreads with lanes enough to be better than the incumbent, when nothing takes less than `energy`."""
-        lanes = [s.lanes for s in base.spreads]
-        all_ = math.prod(int(row.max(initial=1)) for row in lanes)
-        found = []
-        for row in lanes:
-            others = all_ // int(row.max(initial=1))
-            cycles = np.ceil(busy / (others * row) - 1e-9)
-            found.append(np.array([not labels.beaten(energy, c, self.rule, self.best, self.found) for c in cycles], bool))
-        return found
+    def _wanted(self, base: Ground, energy: float, busy: float) -> tuple[float, list[Array]]:
+        """Fewest lanes that can be better than the incumbent, when nothing takes less than `energy`; by level, the spreads that may
+        be part of as many."""
+
+        def beaten(lanes: Array) -> Array:
+            cycles = np.ceil(busy / lanes - 1e-9)
+            return np.array([labels.beaten(energy, c, self.rule, self.best, self.found) for c in cycles], bool)
+
+        enough = base.reach[-1][~beaten(base.reach[-1])]
+        least = float(enough[0]) if len(enough) else 1.0
+        most = [int(ways.lanes.max(initial=1)) for ways in base.spreads]
+        all_ = math.prod(most)
+        return least, [ways.lanes * (all_ // one) >= least for ways, one in zip(base.spreads, most, strict=True)]
 
     def _draw(self) -> None:
         """Draw mappings at random and improve the best by moves, lest the time ends before there is a good one."""
@@ -296,13 +297,13 @@ class ExactSearch:
             self.progress({"seconds": seconds, "best": self._value(), "bound": self.cut, **what})
 
     def _template(self, base: Ground, keep: Array) -> _Template | None:
-        land = terrain(base, keep)
+        energy, busy = self._compute(base, keep)
+        # choices of keeps share bounds, if nothing that one of them rules out differs
+        least, wanted = self._wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy)
+        land = terrain(base, keep, least)
         if land is None or not land.fits[-1, -1]:
             return None
         L = land.parent.shape[0] - 1
-        energy, busy = self._compute(base, keep)
-        # choices of keeps share bounds, if nothing that one of them rules out differs
-        wanted = self._wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy)
         return _Template(
             base, keep, land, *base.orders_for(keep), energy, busy, contexts(base, land, [1] * L, wanted)
         )
@@ -319,7 +320,7 @@ class ExactSearch:
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
-                inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1],
+                inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
                 *here.upper[: level + 1], *here.turn[: level + 1],
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
@@ -348,7 +349,7 @@ class ExactSearch:
 
     def _columns(self, template: _Template, level: int) -> int:
         """Numbers told apart in a state of the level's bounds: lanes still to be filled, and limited bandwidths."""
-        return int(np.isfinite(template.base.threshold[level]).sum()) + len(template.land.asks)
+        return int(np.isfinite(template.land.threshold[level]).sum()) + len(template.land.asks)
 
     def _room(self, *shape: int) -> Array:
         """Memory for what is not needed for long."""

@@ -62,6 +62,8 @@ class Ground:
     Attributes:
         points: the lattice of tile shapes.
         spreads: ways to fill each fan-out, by level.
+        reach: products of lanes that the fan-outs at and inside each level can have, ascending.
+        told_apart: how many of them the bounds tell apart at most.
         effect: ``(T, D)`` what a loop over each variable does to each tensor's reuse.
         shares: per level ``(3 T, n)``: children per position of each tensor, least distinct positions, and lanes that hold
             different windows.
@@ -73,8 +75,8 @@ class Ground:
     spreads: tuple[Spreads, ...]
     below: Array
     below_count: Array
-    threshold: Array
-    ceiling: Array
+    reach: tuple[Array, ...]
+    told_apart: int
     effect: Array
     kind_of: Array
     status: Array
@@ -84,6 +86,21 @@ class Ground:
     trails: Array
     sweeps: Array
     size: Array
+
+    def thresholds(self, least: float) -> tuple[Array, Array]:
+        """``(L + 1, J)`` least lanes that the bounds tell apart, and the most counted under each; surplus ones are infinite.
+
+        Whatever fills fewer than `least` lanes altogether is left out.
+        """
+        L = len(self.spreads)
+        threshold, ceiling = np.ones((2, L + 1, self.told_apart))
+        for level in range(L):
+            outside = math.prod(int(ways.lanes.max(initial=1)) for ways in self.spreads[level + 1 :])
+            reach = self.reach[level][self.reach[level] * outside >= least]
+            threshold[level], ceiling[level] = _thresholds(
+                reach if len(reach) else self.reach[level][-1:], self.told_apart
+            )
+        return threshold, ceiling
 
     def merging(self, level: int) -> Array:
         """``(3 T, n)`` what a spread of the level's fan-out shares at most: see `fiberloom.mapper.exact.contexts`."""
@@ -344,9 +361,6 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
     sweeps = np.stack([_sweep_classes(space.bounds[~relevant[t]], V) for t in range(T)])
     V = int(np.isfinite(sweeps).sum(axis=1).max())
     J = max(1, min(_MOST_THRESHOLDS, lanes, room // V))
-    threshold, ceiling = np.ones((L + 1, J)), np.ones((L + 1, J))
-    for level in range(L):
-        threshold[level], ceiling[level] = _thresholds(reach[level], J)
     shares = []
     for level in range(L):
         factors = ways[level].factors
@@ -361,7 +375,7 @@ def ground(problem: Problem, space: MapSpace) -> Ground:
         )
     return Ground(
         problem, space, points, ways, below, below_count,
-        threshold, ceiling, effect, kind, status, tuple(shares), opens, group, trails, sweeps[:, :V].copy(), size,
+        tuple(reach), J, effect, kind, status, tuple(shares), opens, group, trails, sweeps[:, :V].copy(), size,
     )  # fmt: skip
 
 
@@ -379,7 +393,7 @@ def _bits(row: Array) -> int:
 
 
 def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
-    """`J` thresholds on lanes, ascending from 1, and the most lanes counted under each; surplus ones can't be reached."""
+    """`J` thresholds on lanes, ascending, and the most lanes counted under each; surplus ones can't be reached."""
     if len(reach) > J:  # spread evenly in the logarithm, always with the smallest and the largest
         wanted = np.exp(np.linspace(0, math.log(reach[-1]), J))
         chosen = np.unique(np.searchsorted(reach, wanted * (1 - 1e-9)))
@@ -390,7 +404,6 @@ def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
     chosen[0] = 0
     threshold, ceiling = np.full(J, np.inf), np.full(J, float(reach[-1]))
     threshold[: len(chosen)] = reach[chosen]
-    threshold[0] = 1.0
     for j in range(len(chosen)):
         ceiling[j] = reach[chosen[j + 1] - 1] if j + 1 < len(chosen) else reach[-1]
     return threshold, ceiling
@@ -401,8 +414,8 @@ def _may_loop(base: Ground, level: int) -> bool:
     return any(int(choices[-1]) > 1 for choices in base.space.temporal_choices[level])
 
 
-def terrain(base: Ground, keep: Array) -> Terrain | None:
-    """Tables for one choice of keeps ``(L, T)``; None where it can't hold the problem at all."""
+def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
+    """Tables for one choice of keeps ``(L, T)`` that fills `least` lanes; None where it can't hold the problem at all."""
     p = base.problem.arrays[0]
     D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
     points, space = base.points, base.space
@@ -477,6 +490,7 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
     multicast = np.asarray(space.multicast, np.uint8)
     windowed = ~p["is_simple"][:T].astype(bool)
+    threshold, ceiling = base.thresholds(least)
     return Terrain(
         count=points.count,
         stride=points.stride,
@@ -490,8 +504,8 @@ def terrain(base: Ground, keep: Array) -> Terrain | None:
         on_x=on_x,
         spread_order=np.asarray(space.spatial_orders, np.int64),
         linked=passes_on(base.problem, space).astype(np.uint8),
-        threshold=base.threshold,
-        ceiling=base.ceiling,
+        threshold=threshold,
+        ceiling=ceiling,
         kind_of=base.kind_of,
         status=base.status,
         opens=base.opens,
