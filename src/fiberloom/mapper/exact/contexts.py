@@ -37,10 +37,6 @@ class Contexts:
     turn: tuple[Array, ...]
 
     @property
-    def several(self) -> bool:
-        """Whether any level has more than one."""
-        return any(len(u) > 1 for u in self.upper)
-
 
 def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) -> Contexts:
     """Contexts of every level, at most `most` of each; spreads that are not `wanted` (``(n,)`` by level) lead nowhere."""

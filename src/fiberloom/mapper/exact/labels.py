@@ -69,7 +69,7 @@ class Scratch(NamedTuple):
     label: Any  # (1,) LABEL
     state: Any  # (X,)
     own: Any  # (T,)
-    entry: Any  # (C, A or B, K, V, J + Q) bounds from where the labels stand
+    entry: Any  # (C, A or B, W, J + Q) bounds from where the labels stand
     turned: Any  # (C, G, A, J + Q) bounds before the loops outside the run of a group
     digit: Any  # (D + 1,)
     turn: Any  # (D + 1,)
@@ -605,7 +605,7 @@ def _promise(g, origin, level, rest, cost, rule, best, found):
 def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rule, best, found, cost, plain, t):
     """Continue labels ``first`` … ``last`` of `pool` by the temporal loops of the next level.
 
-    `after[C, A, K, V, J + Q]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
+    `after[C, A, W, J + Q]` bounds what follows them; `table` holds what was found (see `Table`), `t` the scratch (see `Scratch`).
 
     The loops of a level are chosen group by group of what the innermost one leaves open: first those outside the run, as long as
     the bound allows, then those of the run.
@@ -615,7 +615,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
     for source in range(first, last):
         origin = pool[source]
         at = sweep_class(g, g.opens[origin.kind], origin.sweeps) if g.opens[origin.kind] >= 0 else 0
-        if _promise(g, origin, level, t.entry[origin.context, g.temporal_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
+        if _promise(g, origin, level, t.entry[origin.context, g.temporal_row[level, origin.shape], g.first[origin.kind] + at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         for i in range(t.state.shape[0]):
@@ -630,7 +630,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 still = False
         if still:
             t.kind_value[origin.kind] = _promise(
-                g, origin, level, after[origin.context, g.spatial_row[level, start], origin.kind, at], cost, rule, best, found
+                g, origin, level, after[origin.context, g.spatial_row[level, start], g.first[origin.kind] + at], cost, rule, best, found
             )
             if t.kind_value[origin.kind] < np.inf and within_beam(t, t.kind_value[origin.kind]):
                 _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
@@ -699,7 +699,7 @@ def _close_group(
                 present = True
         if not present:
             continue
-        value = _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], kind, at], cost, rule, best, found)
+        value = _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], g.first[kind] + at], cost, rule, best, found)
         if value < np.inf and within_beam(t, value):
             t.kind_value[kind] = value
             alive = True
@@ -736,7 +736,7 @@ def _add_rows(p, g, w, origin, source, level, shape, loops, group, after, table,
         label.sweeps = sweeps_of(p, g, w, position, label)
         if g.opens[kind] >= 0:
             at = sweep_class(g, g.opens[kind], label.sweeps)
-            label.value = max(label.value, _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], kind, at], cost, rule, best, found))
+            label.value = max(label.value, _promise(g, origin, level, after[origin.context, g.spatial_row[level, shape], g.first[kind] + at], cost, rule, best, found))
             if label.value == np.inf:
                 continue
         for i in range(DEMANDS):
@@ -753,17 +753,17 @@ def expand_spatial(
 ):
     """As `expand_temporal`, by the spatial loops of the level: tensors cross into the tiles inside.
 
-    `after[C, B, K, V, J + Q]` bounds what follows inside; at compute it is zero. `uppers`, `turn`: see `Contexts`.
+    `after[C, B, W, J + Q]` bounds what follows inside; at compute it is zero. `uppers`, `turn`: see `Contexts`.
     """
     D, L, T = p.variables, p.levels, p.tensors
     level = L - 1 - depth // 2
-    columns = after.shape[4]
+    columns = after.shape[3]
     label = t.label[0]
     for source in range(first, last):
         origin = pool[source]
         open_ = g.opens[origin.kind]
         at = sweep_class(g, open_, origin.sweeps) if open_ >= 0 else 0
-        if _promise(g, origin, level, t.entry[origin.context, g.spatial_row[level, origin.shape], origin.kind, at], cost, rule, best, found) == np.inf:
+        if _promise(g, origin, level, t.entry[origin.context, g.spatial_row[level, origin.shape], g.first[origin.kind] + at], cost, rule, best, found) == np.inf:
             continue
         walk(p, g, w, pool, source, depth, table.orders, t.shapes)
         steps = 1.0
@@ -791,7 +791,7 @@ def expand_spatial(
                 power += p.leak[level] * lanes
             crossing_bound(p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, uppers[origin.context], t.total, t.part)
             for j in range(columns):
-                t.rest[j] = after[context, g.temporal_row[level - 1, shape], origin.kind, at, j] if level > 0 else 0.0
+                t.rest[j] = after[context, g.temporal_row[level - 1, shape], g.first[origin.kind] + at, j] if level > 0 else 0.0
             for q in range(g.asks.shape[0]):
                 t.rest[columns - g.asks.shape[0] + q] += t.total[1 + q]
             promise = bound(

@@ -50,7 +50,9 @@ _CLOSE: Final = 0.9
 _REFINE: Final = 0.85
 """Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
 _MOST_CONTEXTS: Final = 256
-_CONTEXT_NUMBERS: Final = 60_000_000
+_LEAST_CONTEXTS: Final = 6
+"""Contexts for which more sweeps leave room."""
+_CONTEXT_NUMBERS: Final = 50_000_000
 """Most contexts of a level, and most numbers in their bounds."""
 _MOVE_SHAPES: Final = 4096
 """Tile shapes below which the last pass is quicker than moves."""
@@ -88,7 +90,7 @@ class Optimum:
 
 
 class _Sweep(NamedTuple):
-    """Bounds at one level, by context: ``(C, A, K, V, J + Q)`` before its fan-out, ``(C, B, K, V, J + Q)`` before its loops,
+    """Bounds at one level, by context: ``(C, A, W, J + Q)`` before its fan-out, ``(C, B, W, J + Q)`` before its loops,
     ``(C, G, A, J + Q)`` before the loops outside a run of each group; `A` and `B` are the shapes that can be there."""
 
     spatial: Array
@@ -202,7 +204,8 @@ class ExactSearch:
         self._beams(templates, _BEAMS[0])
         if self.cut < self._value() * _REFINE:
             for i, template in enumerate(templates):
-                if not self._hopeless(template) and self._refine(template):
+                if not self._hopeless(template):
+                    self._refine(template)
                     template.tried = False
                 self._tell({"refined": i + 1})
             self._beams(templates, _BEAMS[0])
@@ -227,22 +230,23 @@ class ExactSearch:
                 self._layers(template, beam)
         self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
 
-    def _refine(self, template: _Template) -> bool:
-        """Tell apart in the bounds how the lanes outside share words; False where there is nothing to tell apart."""
+    def _refine(self, template: _Template) -> None:
+        """Tell apart in the bounds how the lanes outside share words, and more sweeps, but fewer lanes."""
         assert template.root is not None
         base = template.base
         energy = template.compute_pj + float(template.root[0])
         least, wanted = self._wanted(base, energy, template.busy)
         threshold, ceiling = base.thresholds(least)
-        template.land = land = template.land._replace(threshold=threshold, ceiling=ceiling)
-        most = []
-        for level in range(len(base.spreads)):
-            rows = int(land.spatial_count[level] + land.temporal_count[level])
-            numbers = rows * len(base.status) * base.sweeps.shape[1] * self._columns(template, level)
-            most.append(max(1, min(_MOST_CONTEXTS, int(min(_CONTEXT_NUMBERS, self.memory / 16) / numbers))))
+        land = template.land._replace(threshold=threshold, ceiling=ceiling)
+        room = min(_CONTEXT_NUMBERS, self.memory / 16)
+        rows = (land.spatial_count + land.temporal_count) * (np.isfinite(threshold[:-1]).sum(axis=1) + len(land.asks))
+        template.base = base = base.finer(int(room / _LEAST_CONTEXTS / rows.max()))
+        template.land = land = land._replace(
+            sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first
+        )
+        most = [max(1, min(_MOST_CONTEXTS, int(room / n))) for n in rows * base.first[-1]]
         template.contexts = contexts(base, land, most, wanted)
         self._bounds(template)
-        return template.contexts.several
 
     def _wanted(self, base: Ground, energy: float, busy: float) -> tuple[float, list[Array]]:
         """Fewest lanes that can be better than the incumbent, when nothing takes less than `energy`; by level, the spreads that may
@@ -312,15 +316,16 @@ class ExactSearch:
         """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
         p, land, base = self.problem.arrays[0], template.land, template.base
         L, T = land.parent.shape[0] - 1, land.parent.shape[1]
-        K, V, Q = len(base.status), base.sweeps.shape[1], len(land.asks)
+        K, V, W, Q = len(base.status), base.sweeps.shape[1], int(base.first[-1]), len(land.asks)
         found: list[_Sweep] = []
-        inner = np.zeros((1, 1, 1, 1, 1 + Q))
+        inner = np.zeros((1, 1, 1, 1 + Q))
         here = template.contexts
         parts, swept, once = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q)), np.zeros(1 + Q)
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
                 inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
+                base.sweeps,
                 *here.upper[: level + 1], *here.turn[: level + 1],
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
@@ -329,7 +334,7 @@ class ExactSearch:
                     self.sweeps.clear()
                 n, A, B = self._columns(template, level), int(land.spatial_count[level]), int(land.temporal_count[level])
                 C = len(here.upper[level])
-                before, outer = np.empty((C, A, K, V, n)), np.empty((C, B, K, V, n))
+                before, outer = np.empty((C, A, W, n)), np.empty((C, B, W, n))
                 turned = np.empty((C, len(base.trails), A, n))
                 none, some = self._room(2, A, V * n)
                 least, loose = np.empty((2, A, n))
@@ -344,7 +349,7 @@ class ExactSearch:
                 self.sweeps[key] = _Sweep(before, outer, turned)
             found.append(self.sweeps[key])
             inner = found[-1].temporal
-        template.root = found[-1].temporal[0, -1, 0, 0].copy()
+        template.root = found[-1].temporal[0, -1, 0].copy()
         return found
 
     def _columns(self, template: _Template, level: int) -> int:
@@ -428,7 +433,7 @@ class ExactSearch:
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
         cost = self._cost(template)
-        K, V = len(base.status), base.sweeps.shape[1]
+        K, W = len(base.status), int(base.first[-1])
         self.mappings["keep"][0, :L, : land.parent.shape[1]] = template.keep
         told = len(land.asks) > 0 or p["leak"][: L + 1].any() or (p["cluster"][:L] > 1).any()
         plain = not told
@@ -443,7 +448,7 @@ class ExactSearch:
             level = L - 1 - depth // 2
             spatial = depth % 2 == 1
             if spatial:
-                after = bounds[level - 1].temporal if level else np.zeros((1, 1, K, V, 1 + len(land.asks)))
+                after = bounds[level - 1].temporal if level else np.zeros((1, 1, W, 1 + len(land.asks)))
                 entry = bounds[level].spatial
             else:
                 after, entry = bounds[level].spatial, bounds[level].temporal
@@ -451,7 +456,7 @@ class ExactSearch:
             scratch = Scratch(
                 label=np.zeros(1, LABEL), state=np.zeros(states.shape[1]), own=np.zeros(T), entry=entry,
                 turned=bounds[level].turned, digit=places[0], turn=places[1], shape=places[2], loops=places[3],
-                kind_value=np.zeros(K), rest=np.zeros(after.shape[4]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
+                kind_value=np.zeros(K), rest=np.zeros(after.shape[3]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
                 shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros(1 + len(land.asks)),
             )  # fmt: skip
             at, last = first, len(everything)

@@ -42,6 +42,7 @@ class Terrain(NamedTuple):
     ceiling: Any  # (L + 1, J) most lanes that a completion counted under the threshold has
     kind_of: Any  # (D,) kind of a loop over each variable
     status: Any  # (K, T) OPEN, WINDOW, CLOSED
+    first: Any  # (K + 1,) states of the kinds before each: one for every number of sweeps that is told apart; W together
     opens: Any  # (K,) tensor whose sweeps a state of the kind counts; −1: none
     opens_of: Any  # (C,) the same by group
     group: Any  # (K,) kinds of one group open the same tensor
@@ -268,16 +269,16 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, 
 
 @entry_point
 def sweep_spatial(p, g, level, inner, out, inner_rows, shares, uppers, turn, parts, swept, base):
-    """``out[A, K, V, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
-    (`spatial_shapes`); ``inner[C, B, K, V, J' + Q]`` likewise from inside it, by context.
+    """``out[A, W, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
+    (`spatial_shapes`); ``inner[C, B, W, J' + Q]`` likewise from inside it, by context.
     ``uppers[3 T]`` is the context here, ``turn[n]`` the one inside each spread.
 
     ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
     """
-    K, columns = out.shape[1], out.shape[3]
+    K, columns = g.status.shape[0], out.shape[2]
     Q = g.asks.shape[0]
     J = columns - Q
-    inner_J = inner.shape[4] - Q
+    inner_J = inner.shape[3] - Q
     T = p.tensors
     out[:] = np.inf
     for v in range(g.spread_count[level]):
@@ -326,23 +327,25 @@ def sweep_spatial(p, g, level, inner, out, inner_rows, shares, uppers, turn, par
                             status = g.status[k, t]
                             base[c] += parts[t, 3 + k if status == WINDOW else status, c]
                 for i in range(g.idle_class[open_, s] + 1 if open_ >= 0 else 1):
-                    to = g.sweeps_inside[level, v, open_, i] if open_ >= 0 else 0
-                    if level > 0 and inner[context, row, k, to, 0] == np.inf:
+                    here, to = g.first[k] + i, g.first[k]
+                    if open_ >= 0:
+                        to += g.sweeps_inside[level, v, open_, i]
+                    if level > 0 and inner[context, row, to, 0] == np.inf:
                         continue
                     energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
                     for j in range(J):
                         at = inner_rows[j]
                         if at >= 0:
-                            there = energy + (inner[context, row, k, to, at] if level > 0 else 0.0)
-                            here = out[a, k, i, j]
-                            out[a, k, i, j] = there if there < here else here
+                            there = energy + (inner[context, row, to, at] if level > 0 else 0.0)
+                            least = out[a, here, j]
+                            out[a, here, j] = there if there < least else least
                     for q in range(Q):
                         c = base[1 + q]
                         if open_ >= 0:
                             c += swept[open_, i, 1 + q]
                         if level > 0:
-                            c += inner[context, row, k, to, inner_J + q]
-                        out[a, k, i, J + q] = min(out[a, k, i, J + q], c)
+                            c += inner[context, row, to, inner_J + q]
+                        out[a, here, J + q] = min(out[a, here, J + q], c)
 
 
 @kernel
@@ -420,14 +423,15 @@ def _still(g, level, d, values, open_, n):
 
 @entry_point
 def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
-    """``out[B, K, V, J + Q]``: least energies and cycles from before the temporal loops of `level`, for the `B` shapes that can be
-    there (`temporal_shapes`); ``after[A, K, V, J + Q]`` from after them.
+    """``out[B, W, J + Q]``: least energies and cycles from before the temporal loops of `level`, for the `B` shapes that can be
+    there (`temporal_shapes`); ``after[A, W, J + Q]`` from after them.
 
     The innermost loop is of some kind, and with it stand all loops that leave the same tensor open: the run that is longest.
     ``turned[C, A, J + Q]`` gets the least from before the loops outside a run of each group, some of which may be behind already.
     `none`, `some` are scratch ``(A, V·(J + Q))``, `least`, `loose` ``(A, J + Q)``.
     """
-    A, K, _, n = after.shape
+    A, _, n = after.shape
+    K = g.status.shape[0]
     D = p.variables
     pinned = False  # whether a variable must have a loop
     for d in range(D):
@@ -453,7 +457,7 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
             width = _widths(g, open_, g.spatial_shapes[level, a], n)
             for i in range(width // n):
                 for j in range(n):
-                    none[a, i * n + j] = after[a, kind, i, j]
+                    none[a, i * n + j] = after[a, g.first[kind] + i, j]
             for j in range(width):
                 some[a, j] = np.inf
         # none: no loop of the kind so far; some: at least one
@@ -486,10 +490,11 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
                 goes_on = open_ >= 0 and g.status[k, open_] == OPEN
                 for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
                     at = i * n if g.opens[k] == open_ else 0
+                    state = g.first[k] + i
                     for j in range(n):
-                        there, here = least[a, j], out[b, k, i, j]
-                        out[b, k, i, j] = there if there < here else here
+                        there, here = least[a, j], out[b, state, j]
+                        out[b, state, j] = there if there < here else here
                     if goes_on:
                         for j in range(n):
-                            there, here = some[a, at + j], out[b, k, i, j]
-                            out[b, k, i, j] = there if there < here else here
+                            there, here = some[a, at + j], out[b, state, j]
+                            out[b, state, j] = there if there < here else here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ Array = NDArray[Any]
 _MOST_THRESHOLDS: Final = 16
 _MOST_SWEEPS: Final = 16
 _LEAST_SWEEPS: Final = 5
+_FINER_SWEEPS: Final = (64, 48, 32, 24, 16, 12, 8, _LEAST_SWEEPS)
 _TABLE_NUMBERS: Final = 3_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
 
@@ -245,6 +246,26 @@ class Ground:
             for i, name in enumerate(("spatial", "temporal"))
             for what, table in (("shapes", shapes), ("count", count), ("row", row))
         }
+
+    @cached_property
+    def first(self) -> Array:
+        """``(K + 1,)`` states of the kinds before each."""
+        widths = [int(np.isfinite(self.sweeps[t]).sum()) if t >= 0 else 1 for t in self.opens]
+        return np.cumsum([0, *widths])
+
+    def finer(self, numbers: int) -> Ground:
+        """The same with as many sweeps told apart as need at most `numbers` states."""
+        p = self.problem.arrays[0]
+        relevant = p["is_relevant"][: len(self.size), : len(self.space.bounds)].astype(bool)
+        for most in _FINER_SWEEPS:
+            sweeps = np.stack([_sweep_classes(self.space.bounds[~row], most) for row in relevant])
+            found = replace(self, sweeps=sweeps[:, : int(np.isfinite(sweeps).sum(axis=1).max())].copy())
+            if int(found.first[-1]) <= max(numbers, int(self.first[-1])):
+                break
+        for name in ("whole", "idle", "stepped", "_statistics", "most", "rows", "opens_of", "sequence", "outer_count"):
+            if name in self.__dict__:
+                found.__dict__[name] = self.__dict__[name]
+        return found
 
     @cached_property
     def opens_of(self) -> Array:
@@ -508,6 +529,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         ceiling=ceiling,
         kind_of=base.kind_of,
         status=base.status,
+        first=base.first,
         opens=base.opens,
         opens_of=base.opens_of,
         group=base.group,
