@@ -36,7 +36,6 @@ class Contexts:
     upper: tuple[Array, ...]
     turn: tuple[Array, ...]
 
-    @property
 
 def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) -> Contexts:
     """Contexts of every level, at most `most` of each; spreads that are not `wanted` (``(n,)`` by level) lead nowhere."""
