@@ -49,6 +49,8 @@ _CLOSE: Final = 0.9
 """Bound over incumbent from which a wide beam and moves are not worth their time."""
 _REFINE: Final = 0.85
 """Bound over incumbent from which it is not worth its time to tell spreads apart in the bounds."""
+_MANY: Final = 2000
+"""Labels of a stage for which it is worth it all the same."""
 _MOST_CONTEXTS: Final = 256
 _LEAST_CONTEXTS: Final = 6
 """Contexts for which more sweeps leave room."""
@@ -105,7 +107,7 @@ class _Sweep(NamedTuple):
 
 @dataclass
 class _Template:
-    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it."""
+    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it, whether its bounds were refined."""
 
     base: Ground
     keep: Array
@@ -116,6 +118,7 @@ class _Template:
     busy: float
     contexts: Contexts
     tried: bool = False
+    refined: bool = False
     root: Array | None = None
     """``(J + Q,)`` least energy of everything, by least lanes, and least cycles of every bandwidth."""
 
@@ -219,7 +222,11 @@ class ExactSearch:
             if self._hopeless(template):
                 continue
             self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
-            dropped = min(dropped, self._layers(template, 0))
+            left_out = self._layers(template, 0, math.inf if template.refined else _MANY)
+            if left_out is None:
+                self._refine(template)
+                left_out = self._layers(template, 0)
+            dropped = min(dropped, left_out)
         self.cut = dropped
 
     def _beams(self, templates: list[_Template], beam: int) -> None:
@@ -238,14 +245,16 @@ class ExactSearch:
         least, wanted = self._wanted(base, energy, template.busy)
         threshold, ceiling = base.thresholds(least)
         land = template.land._replace(threshold=threshold, ceiling=ceiling)
-        room = min(_CONTEXT_NUMBERS, self.memory / 16)
         rows = (land.spatial_count + land.temporal_count) * (np.isfinite(threshold[:-1]).sum(axis=1) + len(land.asks))
+        large = int((rows > rows.max() / 4).sum())
+        room = min(_CONTEXT_NUMBERS, self.memory / 4 / np.dtype(float).itemsize / large)
         template.base = base = base.finer(int(room / _LEAST_CONTEXTS / rows.max()))
         template.land = land = land._replace(
             sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first
         )
         most = [max(1, min(_MOST_CONTEXTS, int(room / n))) for n in rows * base.first[-1]]
         template.contexts = contexts(base, land, most, wanted)
+        template.refined = True
         self._bounds(template)
 
     def _wanted(self, base: Ground, energy: float, busy: float) -> tuple[float, list[Array]]:
@@ -422,10 +431,10 @@ class ExactSearch:
     def _hopeless(self, template: _Template) -> bool:
         return self._root_value(template) == math.inf
 
-    def _layers(self, template: _Template, beam: int) -> float:
+    def _layers(self, template: _Template, beam: int, most: float = math.inf) -> float | None:
         """Labels of all stages, one after the other; at most `beam` go on from each (0: all).
 
-        Returns the least bound among labels that memory had no room for.
+        Returns the least bound among labels that memory had no room for; None where more than `most` labels went on.
         """
         base = template.base
         bounds = self._bounds(template)
@@ -494,6 +503,8 @@ class ExactSearch:
             self._tell({"stage": depth + 1, "stages": 2 * L, "labels": len(fresh), "beam": beam})
             if not len(fresh):
                 return left_out
+            if len(fresh) > most:
+                return None
             first = len(everything)
             everything = np.concatenate([everything, fresh])
             states = np.concatenate([states, table.states[kept]])
