@@ -9,8 +9,9 @@ import pytest
 
 from exact_problems import random_problem
 from fiberloom.errors import FiberloomError
+from fiberloom.mapper.exact.ground import ground
 from fiberloom.mapper.exact.search import ExactSearch
-from fiberloom.mapper.exact.terrain import ground
+from fiberloom.mapper.exact.template import completed
 from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapping.space import MapSpace
@@ -40,7 +41,7 @@ class Follower(ExactSearch):
 
     def value(self, rows: Any) -> Any:
         """What the model says of complete labels."""
-        result = self.evaluator(self._packed(self.template, self.pool, rows))
+        result = self.evaluator(completed(self.space, self.template, self.pool, rows))
         return self.objective.value(result.energy_pj, result.cycles)
 
     def promises(self, row: int) -> list[float]:
@@ -59,9 +60,7 @@ def _shapes(search: Follower, base: Any, packed: PackedMappings, i: int) -> list
     for level in range(levels - 1, -1, -1):
         for factors in (packed.temporal[i, level], packed.spatial[i, level]):
             extents = extents // factors
-            digits = [
-                np.searchsorted(points.divisors[d, : points.count[d]], extents[d]) for d in range(len(extents))
-            ]
+            digits = [np.searchsorted(points.divisors[d, : points.count[d]], extents[d]) for d in range(len(extents))]
             numbers.append(int((np.array(digits) * points.stride).sum()))
     return numbers
 
@@ -94,7 +93,7 @@ def _follow(seed: int, *, sparse: bool, objective: Objective, refined: bool, mos
         if keep.tobytes() not in templates:
             template = templates[keep.tobytes()] = search._template(base, keep)
             assert template is not None, (seed, "keeps that hold a valid mapping are given up")
-            search._bounds(template)
+            search.bounds.of(template)
             if refined:
                 search._refine(template)
         template = templates[keep.tobytes()]

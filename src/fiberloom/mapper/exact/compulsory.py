@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from fiberloom.mapper.exact.ground import sizes
 from fiberloom.mapper.exact.sparsity import is_sparse
-from fiberloom.mapper.exact.terrain import sizes
+from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapping.space import MapSpace
-from fiberloom.model.counting import READ, UPDATE
+from fiberloom.model.counting import GATING, READ, UPDATE
+from fiberloom.model.evaluate import account_of
 from fiberloom.model.lower import Problem
 
 
@@ -38,6 +40,37 @@ def compulsory(problem: Problem, space: MapSpace) -> tuple[float, float]:
         )
     read, written = float(p["read_bandwidth"][top]), float(p["write_bandwidth"][top])
     return energy, max(cycles, moved[0] / read, moved[1] / written, moved.sum() / float(p["shared_bandwidth"][top]))
+
+
+def least_compute(problem: Problem, space: MapSpace, keep: Any) -> tuple[float, float]:
+    """Least energy of compute, and least computations that take a cycle, with one choice of keeps ``(L, T)``.
+
+    Both are what the model says of the mapping with all loops outermost, so that gating and skipping look at single
+    elements; the innermost loop indexes every input, so that no element stays put for more.
+    """
+    p = problem.arrays[0]
+    D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
+    work = float(np.prod(space.bounds.astype(float)))
+    inputs = [t for t in range(T) if t != int(p["output"])]
+    thin = math.prod(float(p["element_density"][t]) for t in inputs)
+    least = work * thin * float(p["compute_energy"][0]), work * thin
+    moving = [d for d in range(D) if all(p["is_relevant"][t, d] for t in inputs) and space.bounds[d] > 1]
+    entries = int(p["entries"])
+    gated = bool((p["saf_kind"][:entries] == GATING).any())
+    if entries and (not moving or (gated and p["compute_skipping"])):  # what a level gates, compute could have skipped
+        return least
+    nest = np.ones((1, L, D), np.int64)
+    nest[0, L - 1] = space.bounds
+    first = moving[0] if moving else 0
+    order = np.tile(np.array([first, *(d for d in range(D) if d != first)]), (1, L, 1))
+    row = PackedMappings(
+        nest, np.ones_like(nest), order, order, np.zeros((1, L), np.int64), keep[None], space.multicast,
+        space.peer_links,
+    )  # fmt: skip
+    account = account_of(problem, row)
+    if account is None:
+        return least
+    return float(account["compute_energy"].sum()), float(account["compute"][:2].sum())
 
 
 def _least_shares(p: Any, tensors: int) -> list[float]:

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from fiberloom.mapper.exact.ground import Ground
     from fiberloom.mapper.exact.sweep import Terrain
-    from fiberloom.mapper.exact.terrain import Ground
 
 Array = NDArray[Any]
+
 
 @dataclass(frozen=True)
 class Contexts:
@@ -50,7 +51,9 @@ def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) 
     turn: list[Array] = []
     for level in range(L - 1, -1, -1):
         outside = np.where(pending[level + 1], upper[0], 1.0)  # (C, T)
-        vectors = np.where(pending[level], _joined(outside[:, None, :], base.merging(level).T[None]), 1.0)  # (C, n, 3 T)
+        vectors = np.where(
+            pending[level], _joined(outside[:, None, :], base.merging(level).T[None]), 1.0
+        )  # (C, n, 3 T)
         alive = np.broadcast_to(wanted[level], vectors.shape[:2])
         found, place = _classes(vectors[alive], most[level - 1] if level else 1)
         to = np.full(alive.shape, -1, np.int64)

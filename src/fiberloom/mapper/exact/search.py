@@ -11,28 +11,30 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
-from fiberloom.mapper.exact import labels, sweep
-from fiberloom.mapper.exact.compulsory import compulsory
-from fiberloom.mapper.exact.contexts import Contexts, contexts
-from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Scratch, Table
+from fiberloom.mapper.exact import expansions, labels
+from fiberloom.mapper.exact.bounds import Bounds, Stop
+from fiberloom.mapper.exact.compulsory import compulsory, least_compute
+from fiberloom.mapper.exact.contexts import contexts
+from fiberloom.mapper.exact.expansions import Scratch
+from fiberloom.mapper.exact.ground import Ground, ground
+from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.simplified import simplified
-from fiberloom.mapper.exact.sweep import Terrain
-from fiberloom.mapper.exact.terrain import Ground, ground, terrain
+from fiberloom.mapper.exact.template import Template, completed
+from fiberloom.mapper.exact.terrain import terrain
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
-from fiberloom.model.counting import GATING
-from fiberloom.model.evaluate import BatchEvaluator, account_of
+from fiberloom.model.evaluate import BatchEvaluator
 from fiberloom.model.lower import Problem
 from fiberloom.model.records import MAPPING, WORK
 from fiberloom.model.tables import OccupancyTables
@@ -91,42 +93,6 @@ class Optimum:
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
-class _Sweep(NamedTuple):
-    """Bounds at one level, by context: ``(C, A, W, J + Q)`` before its fan-out, ``(C, B, W, J + Q)`` before its loops,
-    ``(C, G, A, J + Q)`` before the loops outside a run of each group; `A` and `B` are the shapes that can be there."""
-
-    spatial: Array
-    temporal: Array
-    turned: Array
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held."""
-        return sum(a.nbytes for a in self)
-
-
-@dataclass
-class _Template:
-    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it, whether its bounds were refined."""
-
-    base: Ground
-    keep: Array
-    land: Terrain
-    orders: Array
-    order_first: Array
-    compute_pj: float
-    busy: float
-    contexts: Contexts
-    tried: bool = False
-    refined: bool = False
-    root: Array | None = None
-    """``(J + Q,)`` least energy of everything, by least lanes, and least cycles of every bandwidth."""
-
-
-class _Stop(Exception):
-    """Time is up."""
-
-
 class ExactSearch:
     """One search; `run` does it. State: the incumbents, and the least bound of whatever was cut off.
 
@@ -160,10 +126,9 @@ class ExactSearch:
         self.collect = collect
         self.complete: list[PackedMappings] = []
         self.tables = OccupancyTables(self.problem)
-        self.sweeps: dict[bytes, _Sweep] = {}
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
         self.works = np.zeros(1, WORK)
-        self.scratch = np.empty(0)
+        self.bounds = Bounds(self.problem, self.memory, self._late)
         self.least = 0.0
         self.mappings = np.zeros(1, MAPPING)
         L, T = space.multicast.shape
@@ -178,13 +143,13 @@ class ExactSearch:
         """
         try:
             self._search(ground(self.problem, self.space))
-        except (_Stop, KeyboardInterrupt):
+        except (Stop, KeyboardInterrupt):
             self.statistics["stopped"] = "time" if self._late() else "interrupted"
         return self._answer()
 
     def _search(self, base: Ground) -> None:
         """All passes; `cut` bounds what is not finished when this is left early."""
-        templates: list[_Template] = []
+        templates: list[Template] = []
         if base.points.size >= _MOVE_SHAPES:
             self._draw()
         # until every choice of keeps has a bound, nothing more is known of the rest
@@ -194,7 +159,7 @@ class ExactSearch:
             template = self._template(base, self.space.fixed_keep | chosen)
             if template is None:
                 continue
-            self._bounds(template)
+            self.bounds.of(template)
             if not templates and not self._hopeless(template):
                 self._layers(template, _BEAMS[0])
                 template.tried = True
@@ -203,7 +168,7 @@ class ExactSearch:
             self.statistics["keeps"] += 1
             self._tell({"keeps": number + 1})
             if self._late():
-                raise _Stop
+                raise Stop
         self._beams(templates, _BEAMS[0])
         if self.cut < self._value() * _REFINE:
             for i, template in enumerate(templates):
@@ -223,13 +188,13 @@ class ExactSearch:
                 continue
             self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
             left_out = self._layers(template, 0, math.inf if template.refined else _MANY)
-            if left_out is None:
+            if left_out < 0:
                 self._refine(template)
                 left_out = self._layers(template, 0)
             dropped = min(dropped, left_out)
         self.cut = dropped
 
-    def _beams(self, templates: list[_Template], beam: int) -> None:
+    def _beams(self, templates: list[Template], beam: int) -> None:
         """A beam over the most promising choices; sorts them and bounds them all."""
         templates.sort(key=self._root_value)
         for template in templates[:_FIRST_KEEPS]:
@@ -237,7 +202,7 @@ class ExactSearch:
                 self._layers(template, beam)
         self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
 
-    def _refine(self, template: _Template) -> None:
+    def _refine(self, template: Template) -> None:
         """Tell apart in the bounds how the lanes outside share words, and more sweeps, but fewer lanes."""
         assert template.root is not None
         base = template.base
@@ -255,7 +220,7 @@ class ExactSearch:
         most = [max(1, min(_MOST_CONTEXTS, int(room / n))) for n in rows * base.first[-1]]
         template.contexts = contexts(base, land, most, wanted)
         template.refined = True
-        self._bounds(template)
+        self.bounds.of(template)
 
     def _wanted(self, base: Ground, energy: float, busy: float) -> tuple[float, list[Array]]:
         """Fewest lanes that can be better than the incumbent, when nothing takes less than `energy`; by level, the spreads that may
@@ -309,109 +274,24 @@ class ExactSearch:
             seconds = time.perf_counter() - self.started
             self.progress({"seconds": seconds, "best": self._value(), "bound": self.cut, **what})
 
-    def _template(self, base: Ground, keep: Array) -> _Template | None:
-        energy, busy = self._compute(base, keep)
+    def _template(self, base: Ground, keep: Array) -> Template | None:
+        energy, busy = least_compute(self.problem, self.space, keep)
         # choices of keeps share bounds, if nothing that one of them rules out differs
         least, wanted = self._wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy)
         land = terrain(base, keep, least)
         if land is None or not land.fits[-1, -1]:
             return None
         L = land.parent.shape[0] - 1
-        return _Template(
-            base, keep, land, *base.orders_for(keep), energy, busy, contexts(base, land, [1] * L, wanted)
-        )
+        return Template(base, keep, land, *base.orders_for(keep), energy, busy, contexts(base, land, [1] * L, wanted))
 
-    def _bounds(self, template: _Template) -> list[_Sweep]:
-        """The bounds of all levels, the innermost first; choices of keeps share those of levels inside which they do not differ."""
-        p, land, base = self.problem.arrays[0], template.land, template.base
-        L, T = land.parent.shape[0] - 1, land.parent.shape[1]
-        K, V, W, Q = len(base.status), base.sweeps.shape[1], int(base.first[-1]), len(land.asks)
-        found: list[_Sweep] = []
-        inner = np.zeros((1, 1, 1, 1 + Q))
-        here = template.contexts
-        parts, swept, once = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q)), np.zeros(1 + Q)
-        for level in range(L):
-            inside = template.keep if land.sparse else template.keep[:level]
-            told = (
-                inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
-                base.sweeps,
-                *here.upper[: level + 1], *here.turn[: level + 1],
-            )  # fmt: skip
-            key = b"".join(a.tobytes() for a in told)
-            if key not in self.sweeps:
-                if sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.75:
-                    self.sweeps.clear()
-                n, A, B = self._columns(template, level), int(land.spatial_count[level]), int(land.temporal_count[level])
-                C = len(here.upper[level])
-                before, outer = np.empty((C, A, W, n)), np.empty((C, B, W, n))
-                turned = np.empty((C, len(base.trails), A, n))
-                none, some = self._room(2, A, V * n)
-                least, loose = np.empty((2, A, n))
-                for c in range(C):
-                    sweep.sweep_spatial(
-                        p, land, level, inner, before[c], np.zeros(n, np.int64), base.shares[level], here.upper[level][c],
-                        here.turn[level][c], parts, swept, once,
-                    )  # fmt: skip
-                    sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose)
-                    if self._late():
-                        raise _Stop
-                self.sweeps[key] = _Sweep(before, outer, turned)
-            found.append(self.sweeps[key])
-            inner = found[-1].temporal
-        template.root = found[-1].temporal[0, -1, 0].copy()
-        return found
-
-    def _columns(self, template: _Template, level: int) -> int:
-        """Numbers told apart in a state of the level's bounds: lanes still to be filled, and limited bandwidths."""
-        return int(np.isfinite(template.land.threshold[level]).sum()) + len(template.land.asks)
-
-    def _room(self, *shape: int) -> Array:
-        """Memory for what is not needed for long."""
-        numbers = math.prod(shape)
-        if len(self.scratch) < numbers:
-            self.scratch = np.empty(numbers)
-        return self.scratch[:numbers].reshape(shape)
-
-    def _compute(self, base: Ground, keep: Array) -> tuple[float, float]:
-        """Least energy of compute, and least computations that take a cycle.
-
-        Both are what the model says of the mapping with all loops outermost, so that gating and skipping look at single
-        elements; the innermost loop indexes every input, so that no element stays put for more.
-        """
-        p = self.problem.arrays[0]
-        D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
-        work = float(np.prod(self.space.bounds.astype(float)))
-        inputs = [t for t in range(T) if t != int(p["output"])]
-        thin = math.prod(float(p["element_density"][t]) for t in inputs)
-        least = work * thin * float(p["compute_energy"][0]), work * thin
-        moving = [d for d in range(D) if all(p["is_relevant"][t, d] for t in inputs) and self.space.bounds[d] > 1]
-        entries = int(p["entries"])
-        gated = bool((p["saf_kind"][:entries] == GATING).any())
-        if entries and (
-            not moving or (gated and p["compute_skipping"])
-        ):  # what a level gates, compute could have skipped
-            return least
-        nest = np.ones((1, L, D), np.int64)
-        nest[0, L - 1] = self.space.bounds
-        first = moving[0] if moving else 0
-        order = np.tile(np.array([first, *(d for d in range(D) if d != first)]), (1, L, 1))
-        row = PackedMappings(
-            nest, np.ones_like(nest), order, order, np.zeros((1, L), np.int64), keep[None], self.space.multicast,
-            self.space.peer_links,
-        )  # fmt: skip
-        account = account_of(self.problem, row)
-        if account is None:
-            return least
-        return float(account["compute_energy"].sum()), float(account["compute"][:2].sum())
-
-    def _cost(self, template: _Template) -> Array:
+    def _cost(self, template: Template) -> Array:
         """Energy of compute, and leakage of what lies inside each level from −1 on (see `labels.bound`)."""
         p = self.problem.arrays[0]
         L = int(p["levels"])
         leak = p["leak"][: L + 1]
         return np.array([template.compute_pj, *leak[:1], *np.cumsum(leak)[:L]])
 
-    def _root(self, template: _Template) -> Any:
+    def _root(self, template: Template) -> Any:
         root = np.zeros(1, LABEL)
         L = template.land.parent.shape[0] - 1
         root["parent"], root["lanes"], root["sweeps"] = -1, 1.0, 1.0
@@ -420,7 +300,7 @@ class ExactSearch:
         root["busy"] = template.busy
         return root
 
-    def _root_value(self, template: _Template) -> float:
+    def _root_value(self, template: Template) -> float:
         p = self.problem.arrays[0]
         L = int(p["levels"])
         return float(
@@ -428,16 +308,16 @@ class ExactSearch:
                          self._cost(template), self.rule, self.best, self.found)
         )  # fmt: skip
 
-    def _hopeless(self, template: _Template) -> bool:
+    def _hopeless(self, template: Template) -> bool:
         return self._root_value(template) == math.inf
 
-    def _layers(self, template: _Template, beam: int, most: float = math.inf) -> float | None:
+    def _layers(self, template: Template, beam: int, most: float = math.inf) -> float:
         """Labels of all stages, one after the other; at most `beam` go on from each (0: all).
 
-        Returns the least bound among labels that memory had no room for; None where more than `most` labels went on.
+        Returns the least bound among labels that memory had no room for; −1 where more than `most` labels went on.
         """
         base = template.base
-        bounds = self._bounds(template)
+        bounds = self.bounds.of(template)
         left_out = math.inf
         p, land = self.problem.arrays[0], template.land
         L = int(p["levels"])
@@ -478,15 +358,24 @@ class ExactSearch:
                     arguments = (everything, states, at, upto, depth, after, table, self.rule, self.best, self.found, cost,
                                  plain, scratch)  # fmt: skip
                     if spatial:
-                        labels.expand_spatial(
-                            p, land, self.mappings[0], self.tables.arrays, self.works[0], *arguments, base.shares[level],
-                            template.contexts.upper[level], template.contexts.turn[level],
+                        expansions.expand_spatial(
+                            p,
+                            land,
+                            self.mappings[0],
+                            self.tables.arrays,
+                            self.works[0],
+                            *arguments,
+                            base.shares[level],
+                            template.contexts.upper[level],
+                            template.contexts.turn[level],
                         )
                     else:
-                        labels.expand_temporal(p, land, self.works[0], *arguments)
+                        expansions.expand_temporal(p, land, self.works[0], *arguments)
                     at = upto
+                    if table.state[0] > most:
+                        return -1.0
                     if self._late():
-                        raise _Stop
+                        raise Stop
                 if self.tables.absorb(self.works):
                     self.works["miss_count"] = 0
                     continue
@@ -503,8 +392,6 @@ class ExactSearch:
             self._tell({"stage": depth + 1, "stages": 2 * L, "labels": len(fresh), "beam": beam})
             if not len(fresh):
                 return left_out
-            if len(fresh) > most:
-                return None
             first = len(everything)
             everything = np.concatenate([everything, fresh])
             states = np.concatenate([states, table.states[kept]])
@@ -516,14 +403,14 @@ class ExactSearch:
         kept: Array = np.argsort(found["value"], kind="stable")[: np.isfinite(found["value"]).sum()]
         return kept[:beam] if beam else kept
 
-    def _table(self, template: _Template, room: int, width: int) -> Table:
+    def _table(self, template: Template, room: int, width: int) -> Table:
         keys = 1 << (2 * room - 1).bit_length()
         return Table(
             np.empty(room, LABEL), np.empty((room, width)), np.zeros(keys, np.int64), np.empty(keys, np.int64), np.zeros(1, np.int64),
             np.full(1, np.inf), template.orders, template.order_first,
         )  # fmt: skip
 
-    def _leaves(self, template: _Template, pool: Array, first: int) -> None:
+    def _leaves(self, template: Template, pool: Array, first: int) -> None:
         """Evaluate complete labels with the model, the most promising first."""
         at = first
         while at < len(pool):
@@ -534,7 +421,7 @@ class ExactSearch:
             ] if self.front else [self.found == 0 or pool["value"][i] <= self._value() * (1 + 1e-11) for i in chunk]  # fmt: skip
             chunk = chunk[np.array(alive, bool)]
             if len(chunk):
-                packed = self._packed(template, pool, chunk)
+                packed = completed(self.space, template, pool, chunk)
                 result = self.evaluator(packed)
                 if self.statistics["mappings"] < self.collect:
                     self.complete.append(packed)
@@ -569,36 +456,6 @@ class ExactSearch:
         self.found = min(len(front), len(self.best))
         self.rows = [row for _, _, row in front[: self.found]]
         self.best[: self.found] = [(e, c) for e, c, _ in front[: self.found]]
-
-    def _packed(self, template: _Template, pool: Array, rows: Array) -> PackedMappings:
-        """Mappings of complete labels."""
-        land, space = template.land, self.space
-        L, D = len(space.level_names), len(space.bounds)
-        n = len(rows)
-        temporal, spatial = np.ones((n, L, D), np.int64), np.ones((n, L, D), np.int64)
-        order = np.tile(np.arange(D), (n, L, 1))
-        on_x = np.tile(space.default_on_x, (n, 1))
-        at = rows.copy()
-        for depth in range(2 * L, 0, -1):
-            level = L - 1 - (depth - 1) // 2
-            outer = pool["parent"][at]
-            factors = land.extents[pool["shape"][outer]] // land.extents[pool["shape"][at]]
-            choice = pool["choice"][at]
-            if depth % 2:
-                temporal[:, level] = factors
-                listed = template.orders[level, choice]
-                for i in range(n):
-                    inner = [int(d) for d in listed[i] if d >= 0]
-                    order[i, level] = [*inner, *(d for d in range(D) if d not in inner)]
-            else:
-                spatial[:, level] = factors
-                used = ((factors > 1) << np.arange(D)).sum(axis=1)
-                on_x[:, level] = (on_x[:, level] & ~used) | template.base.spreads[level].on_x[choice]
-            at = outer
-        return PackedMappings(
-            temporal, spatial, order, np.tile(space.spatial_orders, (n, 1, 1)), on_x,
-            np.tile(template.keep, (n, 1, 1)), space.multicast, space.peer_links,
-        )  # fmt: skip
 
     def _answer(self) -> Optimum:
         if not self.found:

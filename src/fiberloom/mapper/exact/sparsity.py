@@ -12,7 +12,7 @@ from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U, 
 from fiberloom.model.tables import tile_rows
 
 if TYPE_CHECKING:
-    from fiberloom.mapper.exact.terrain import Ground
+    from fiberloom.mapper.exact.ground import Ground
 
 Array = NDArray[Any]
 

@@ -18,10 +18,10 @@ import numpy as np
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact.compulsory import compulsory
+from fiberloom.mapper.exact.ground import passes_on
 from fiberloom.mapper.exact.moves import CHILDREN, improved, judged
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.sparsity import is_sparse
-from fiberloom.mapper.exact.terrain import passes_on
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace

@@ -42,7 +42,7 @@ class Terrain(NamedTuple):
     ceiling: Any  # (L + 1, J) most lanes that a completion counted under the threshold has
     kind_of: Any  # (D,) kind of a loop over each variable
     status: Any  # (K, T) OPEN, WINDOW, CLOSED
-    first: Any  # (K + 1,) states of the kinds before each: one for every number of sweeps that is told apart; W together
+    first: Any  # (K + 1,) states, one for every number of sweeps told apart, of the kinds before each; W together
     opens: Any  # (K,) tensor whose sweeps a state of the kind counts; −1: none
     opens_of: Any  # (C,) the same by group
     group: Any  # (K,) kinds of one group open the same tensor

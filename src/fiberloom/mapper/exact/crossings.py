@@ -1,0 +1,181 @@
+"""What crosses a fan-out into the tiles inside, exactly, by the model's own functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fiberloom.mapper.exact.sweep import READS, WRITES
+from fiberloom.model.compiled import kernel
+from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
+from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child
+from fiberloom.model.leaders import exact_leader_boxes, follower_level
+from fiberloom.model.occupancy import combine
+from fiberloom.model.peer import peer_links
+
+
+@kernel
+def _crossing_words(p, g, m, w, level, t):
+    """Dense words that one parent reads and is updated with, that one child is filled with, and passes on to neighbours."""
+    row = level
+    k = g.parent[row, t]
+    words = sent_to_child(p, t, w, level)
+    groups = 1.0
+    together = True
+    for at in range(level, k + 1):
+        if not m.multicast[at, t]:
+            together = False
+            groups *= w.fanout[at]
+        elif together:
+            groups = float(distinct_offsets(p, t, w, level, at))
+        else:
+            groups *= distinct_offsets(p, t, w, at, at)
+    read = words * groups
+    passed = 0.0
+    if level > 0 and g.linked[level, t] and w.fanout[level] > 1 and m.keep[level - 1, t]:
+        own = float(distinct_offsets(p, t, w, level, level)) if m.multicast[level, t] else float(w.fanout[level])
+        saved, linked = peer_links(p, t, w, level)
+        read *= (words * own - saved) / (words * own)
+        passed = linked / w.fanout[level]
+    updated = 0.0
+    filled = float(words) if row > 0 else 0.0
+    if t == p.output:
+        updated = read
+        read -= min(read, float(distinct_elements(p, t, w, k)))
+        if row > 0:
+            filled -= min(filled, float(distinct_elements(p, t, w, row - 1)))
+    return read, updated, filled, passed
+
+
+@kernel
+def _copies(p, level, instances):
+    """Accesses that the instances of a level pay for: those of a cluster share one."""
+    return np.ceil(instances / p.cluster[level]) if p.cluster[level] > 1 else instances
+
+
+@kernel
+def _ask(g, label, level, read, written):
+    """Words that an instance of a level reads and writes take their cycles."""
+    for q in range(g.asks.shape[0]):
+        if g.asks[q, 0] == level:
+            limits = g.asks[q, 1]
+            words = (read if limits != WRITES else 0.0) + (written if limits != READS else 0.0)
+            label.asked[q] += words / g.bandwidth[q]
+
+
+@kernel
+def cross(p, g, m, w, level, t, label):
+    """Energy of tensor `t` crossing the fan-out of `level` into the tile inside, exactly; demands go to `label`."""
+    k, c = g.parent[level, t], level - 1
+    read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
+    energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
+    energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.block_of[k, t]
+    _ask(g, label, k, read, updated)
+    if level > 0:
+        copies = _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
+        energy += (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL]) * copies
+        _ask(g, label, c, passed, filled)
+    return energy
+
+
+@kernel
+def _arriving(p, g, level, t, shapes):
+    """Share of the dense words that a level's format and empty tiles outside leave."""
+    if p.has_metadata[level, t]:
+        return g.density[t, shapes[level]]
+    at = g.arrives[level, t]
+    return g.occupied[t, shapes[at]] if at >= 0 else 1.0
+
+
+@kernel
+def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
+    """As `cross`, with formats, gating and skipping; `scratch.state` goes on to what is found at this boundary."""
+    T = p.tensors
+    k, c = g.parent[level, t], level - 1
+    read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
+    state, shapes = scratch.state, scratch.shapes
+    outside = state[t]
+    surviving = outside
+    kind = 0
+    best = -1.0
+    for s in range(p.entries):
+        o = p.saf_first[s]
+        if p.option_follower[o] != t or follower_level(m, p.saf_level[s], t, p.levels) != k:
+            continue
+        probability = exact_leader_boxes(p, tab, w, k, c, t, p.option_leaders[o])
+        if probability > best:
+            best = probability
+            kind = p.saf_kind[s]
+            for leader in range(T):
+                scratch.own[leader] = w.leader_empty[leader]
+            for d in range(p.variables):
+                w.best_extent[d] = w.leader_extent[d]
+    if kind > 0:
+        boxes = np.int64(state[T * (1 + T) + t])
+        for leader in range(T):
+            own, met = scratch.own[leader], state[T * (1 + t) + leader]
+            if own > met:
+                surviving *= (1.0 - own) / (1.0 - met)
+                state[T * (1 + t) + leader] = own
+                boxes = combine(boxes, np.int64(leader + 1))
+                for d in range(p.variables):
+                    if p.is_relevant[leader, d]:
+                        boxes = combine(boxes, w.best_extent[d])
+        state[T * (1 + T) + t] = float(boxes & 0xFFFFFFFFFFFF)
+    state[t] = surviving
+    gone = outside - surviving
+    parents = float(w.used_instances[k + 1])
+    share = _arriving(p, g, k, t, shapes)
+    copies = _copies(p, k, parents)
+    vectors = share * copies * g.overhead[k, t, shapes[k]] / p.block_of[k, t]
+    energy = read * vectors * (surviving * p.energy[k, READ, ACTUAL] + gone * p.energy[k, READ, kind])
+    energy += updated * vectors * (surviving * p.energy[k, UPDATE, ACTUAL] + gone * p.energy[k, UPDATE, kind])
+    passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
+    _ask(g, label, k, read * share * passing, updated * share * passing)
+    if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
+        # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
+        bits = g.metadata[k, t]
+        if g.fibres[k, t]:
+            bits *= g.occupied[t, shape] if level > 0 else 0.0
+        vectors = bits / p.metadata_width[k] * copies
+        pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
+        pending += (
+            updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+        )
+        if g.parent[k + 1, t] >= 0:
+            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
+            pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
+        label.pending[t] += pending
+    if level == 0 or not p.has_metadata[c, t]:
+        if level > 0 and g.whole[t, shape] > 1:
+            energy += label.pending[t]
+        label.pending[t] = 0.0
+    if level > 0:
+        children = float(w.used_instances[level])
+        share_inside = _arriving(p, g, c, t, shapes)
+        vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.block_of[c, t]
+        energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
+        _ask(g, label, c, passed * share_inside * surviving, filled * share_inside * surviving)
+        if p.is_compressed[k, t] and not p.is_compressed[c, t]:
+            energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
+            if t == p.output:
+                energy += updated * share * surviving * p.conversion_energy[c, 1] * parents
+    return energy
+
+
+@kernel
+def least_busy(p, g, level, state):
+    """Computations that take a cycle at least, when skipping has found what `state` says down to child row `level`."""
+    T = p.tensors
+    busy = g.outside[0]
+    for leader in range(T):
+        if g.last_row[leader] < 0:
+            continue
+        most = 1.0 - p.element_density[leader]
+        if level <= g.last_row[leader]:  # nothing further in looks at it
+            met = 0.0
+            for t in range(T):
+                if t != p.output:
+                    met += state[T * (1 + t) + leader]
+            most = min(most, met)
+        busy *= 1.0 - most
+    return busy
