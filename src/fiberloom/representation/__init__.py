@@ -1,0 +1,10 @@
+"""How a tensor is kept: a sum of terms, each a pattern of places, a number format and its scales.
+
+The same object projects real arrays, counts stored bits, and tells the hardware model what it has to run.
+"""
+
+from fiberloom.representation.measurement import Measurement, measure
+from fiberloom.representation.notation import read_representation
+from fiberloom.representation.term import Representation, Term
+
+__all__ = ["Measurement", "Representation", "Term", "measure", "read_representation"]

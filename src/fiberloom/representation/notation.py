@@ -1,0 +1,54 @@
+"""Representations written as text: ``2:4+2:8``, ``1:8 int8 + 6:8 fp4``, ``C1(4:8)->C0(2:4)``."""
+
+from __future__ import annotations
+
+from fiberloom.errors import SpecError
+from fiberloom.representation.patterns import read_pattern
+from fiberloom.representation.term import Representation, Term
+
+
+def read_representation(text: str | Representation) -> Representation:
+    """The representation that `text` writes: terms joined by ``+``, each a pattern and, after a space, a number format.
+
+    A term without pattern is dense: ``int8`` is ``dense int8``.
+
+    Raises:
+        SpecError: for what can't be read, with the nearest that can.
+    """
+    if isinstance(text, Representation):
+        return text
+    parts = [part.strip() for part in _split(text, "+")]
+    if not all(parts):
+        raise SpecError(
+            f"'{text}' is no representation: a term is empty", hint="write '2:4+2:8' or '1:8 int8 + 6:8 fp4'"
+        )
+    return Representation(tuple(_read_term(part) for part in parts))
+
+
+def _read_term(text: str) -> Term:
+    words = [word for word in _split(text, " ") if word]
+    if len(words) > 1:
+        from fiberloom.representation.formats import number_format
+
+        return Term(read_pattern(" ".join(words[:-1])), number_format(words[-1]))
+    try:
+        return Term(read_pattern(text))
+    except SpecError as no_pattern:
+        from fiberloom.representation.formats import number_format
+
+        try:
+            return Term(read_pattern("dense"), number_format(text))
+        except SpecError:
+            raise no_pattern from None
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """`text` at every `separator` outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts

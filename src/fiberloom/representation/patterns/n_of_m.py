@@ -1,0 +1,67 @@
+"""At most N non-zeros in every M neighbours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import SpecError
+from fiberloom.representation.patterns._base import Pattern, Tail, as_rows, from_rows
+
+_TEXT = re.compile(r"(\d+)\s*:\s*(\d+)")
+
+
+@dataclass(frozen=True)
+class NOfM(Pattern):
+    """Of every M neighbours along the axis, the N of largest magnitude stay (Mishra et al., arXiv:2104.08378, for 2:4).
+
+    Equal magnitudes: the one that stands first stays. The projection is optimal, because blocks don't share elements.
+    """
+
+    n: int
+    m: int
+    tail: Tail = Tail.PAD
+
+    examples = ("2:4", "4:8", "1:8")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n <= self.m:
+            raise SpecError(f"'{self.n}:{self.m}' keeps {self.n} of {self.m} elements", hint="write N:M with 1 ≤ N ≤ M")
+
+    @classmethod
+    def from_text(cls, text: str) -> NOfM | None:
+        match = _TEXT.fullmatch(text)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    def keep(self, values: NDArray[Any], axis: int = -1) -> NDArray[np.bool_]:
+        from fiberloom.representation.patterns._largest import largest_of_blocks
+
+        rows = as_rows(values, axis)
+        if rows.shape[1] % self.m and self.tail is Tail.REFUSE:
+            raise SpecError(
+                f"blocks of {self.m} don't divide an axis of {rows.shape[1]}", hint="choose the tail 'pad' or 'keep'"
+            )
+        kept = largest_of_blocks(rows, self.n, self.m)
+        if self.tail is Tail.KEEP:
+            kept[:, rows.shape[1] // self.m * self.m :] = True
+        return from_rows(kept, values.shape, axis)
+
+    @property
+    def share(self) -> Fraction:
+        return Fraction(self.n, self.m)
+
+    @property
+    def span(self) -> int:
+        return self.m
+
+    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
+        return {"distribution": "fixed-structured", "density": f"{self.n}:{self.m}"}
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
