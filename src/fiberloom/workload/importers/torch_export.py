@@ -85,7 +85,7 @@ def load(
         if str(model).endswith(".pt2"):
             model = _opened(torch, Path(model))
         else:
-            model, example_inputs, dims = _made(torch, str(model), dims)
+            model, example_inputs, dims = made_by(str(model), dims)
     if isinstance(model, torch.nn.Module):
         name = name or type(model).__name__
         model = _exported(torch, model, example_inputs)
@@ -124,8 +124,14 @@ def _opened(torch: Any, path: Path) -> Any:
         ) from None
 
 
-def _made(torch: Any, model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]:
-    """What ``module.py:function`` returns, and the dims that are not the function's own arguments."""
+def made_by(model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]:
+    """What ``module.py:function`` returns, a module or program and example inputs, and the dims that are not its own arguments.
+
+    Raises:
+        SpecError: if there is no such function, it raises, or returns something else.
+        MissingExtraError: if PyTorch is not installed.
+    """
+    torch = load_torch()
     place, _, function_name = model.rpartition(":")
     function = _function(place, function_name)
     own = inspect.signature(function).parameters
