@@ -1,0 +1,270 @@
+"""What every number format answers."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import SpecError
+
+COARSE_SCALE_BITS = 32
+"""A coarse scale, one for a tensor or a row, is a float32 number."""
+
+
+class NumberFormat(ABC):
+    """How the values of a tensor are stored: elements of some bits and, in most formats, scales that several share.
+
+    Scales belong to blocks along one axis of the tensor, the one that a matrix product sums over. `quantize` gives the
+    stored bit patterns, `round` the numbers that they stand for.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name that `number_format` reads."""
+
+    @property
+    @abstractmethod
+    def bits(self) -> int:
+        """Bits of one stored element, scales aside."""
+
+    @property
+    @abstractmethod
+    def exponent_bits(self) -> int:
+        """Exponent bits of an element; 0 for integers."""
+
+    @property
+    @abstractmethod
+    def significand_bits(self) -> int:
+        """Width of a multiplier's input: hidden bit included for floats, all bits for integers."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether elements have an exponent."""
+        return self.exponent_bits > 0
+
+    @property
+    def block(self) -> int | None:
+        """Elements that share a scale within a row; None where no scale is finer than a row."""
+        return None
+
+    @property
+    def block_scaled(self) -> bool:
+        """Whether scales change within a row, so that hardware applies them to partial sums."""
+        return self.block is not None
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether rows (all else than the axis fixed) are stored independently of each other."""
+        return True
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether zero is stored as zero."""
+        return True
+
+    @property
+    def bits_per_element(self) -> float:
+        """Bits of an element and its share of what blocks store; scales of whole rows or tensors are not counted."""
+        return float(self.bits)
+
+    def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
+        """Bits of a tensor of `shape`, every scale counted; a last partial block has a scale of its own."""
+        rows, length = rows_and_length(shape, axis)
+        return rows * length * self.bits
+
+    @abstractmethod
+    def round_rows(self, rows: NDArray[Any], rng: np.random.Generator | None) -> NDArray[Any]:
+        """`round` for checked values of shape ``(rows, length)``, float32 or float64; blocks run along the rows."""
+
+    @abstractmethod
+    def quantize_rows(self, rows: NDArray[Any], rng: np.random.Generator | None) -> Stored:
+        """`quantize` for checked values of shape ``(rows, length)``."""
+
+    @abstractmethod
+    def dequantize_rows(self, stored: Stored, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The numbers of shape ``(rows, length)`` that `stored` stands for, as float32 or float64."""
+
+    def round(self, array: Any, axis: int = -1, rng: np.random.Generator | None = None) -> NDArray[Any]:
+        """The numbers that are left of `array` once it is stored in this format.
+
+        Args:
+            array: real numbers of any shape, never modified.
+            axis: along which blocks run.
+            rng: rounds stochastically, up with the probability of the distance; None rounds to nearest, ties to even.
+
+        Returns:
+            Of the shape of `array` and its floating type; float32 or float64 for integers.
+
+        Raises:
+            SpecError: for values that are not finite real numbers, or that the format can't hold at all (a negative
+                number in an unsigned format), and for an axis that the array does not have.
+        """
+        values, dtype = checked_values(array)
+        rows = as_rows(values, axis)
+        return from_rows(self.round_rows(rows, rng), values.shape, axis).astype(dtype, copy=False)
+
+    def quantize(self, array: Any, axis: int = -1, rng: np.random.Generator | None = None) -> Quantized:
+        """The bit patterns that store `array`. Arguments and errors as `round`."""
+        values, dtype = checked_values(array)
+        stored = self.quantize_rows(as_rows(values, axis), rng)
+        return Quantized(self, stored, values.shape, axis, dtype)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Bit patterns of a tensor seen as ``(rows, length)``.
+
+    Attributes:
+        codes: of the elements, unsigned, ``(rows, length)``.
+        scales: bit patterns of the scales, ``(rows, blocks)``, or ``(1, 1)`` of one scale for the tensor; None: no scales.
+        coarse: float32 scales of the scales, ``(rows, 1)`` or ``(1, 1)``.
+        zero_points: the code that stands for 0, ``(rows, blocks)`` or ``(1, 1)``.
+        choices: which code book a block uses, ``(rows, blocks)``.
+    """
+
+    codes: NDArray[Any]
+    scales: NDArray[Any] | None = None
+    coarse: NDArray[np.float32] | None = None
+    zero_points: NDArray[Any] | None = None
+    choices: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A tensor as bit patterns.
+
+    Attributes:
+        format: how to read them.
+        stored: the patterns, with `axis` last.
+        shape: of the tensor.
+        axis: along which blocks run.
+        dtype: of the original, if that was a floating type; else float32 or float64.
+    """
+
+    format: NumberFormat
+    stored: Stored
+    shape: tuple[int, ...]
+    axis: int
+    dtype: np.dtype[Any]
+
+    @property
+    def codes(self) -> NDArray[Any]:
+        """Unsigned bit patterns of the elements, of the tensor's shape."""
+        return from_rows(self.stored.codes, self.shape, self.axis)
+
+    @property
+    def scales(self) -> NDArray[Any] | None:
+        """Bit patterns of the scales, of the tensor's shape with as many entries along `axis` as there are blocks.
+
+        None without scales; of shape ``(1, 1)`` where the tensor has a single one.
+        """
+        return self._along_axis(self.stored.scales)
+
+    @property
+    def choices(self) -> NDArray[Any] | None:
+        """Which code book each block uses, laid out as `scales`; None for formats of one."""
+        return self._along_axis(self.stored.choices)
+
+    @property
+    def bits(self) -> int:
+        """Bits of all that is stored."""
+        return self.format.storage_bits(self.shape, self.axis)
+
+    def dequantize(self) -> NDArray[Any]:
+        """The numbers that the patterns stand for, of the tensor's shape; equal to what the format's `round` gives."""
+        working = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
+        rows = self.format.dequantize_rows(self.stored, working)
+        return from_rows(rows, self.shape, self.axis).astype(self.dtype, copy=False)
+
+    def _along_axis(self, patterns: NDArray[Any] | None) -> NDArray[Any] | None:
+        if patterns is None or patterns.shape[0] != self.stored.codes.shape[0]:
+            return patterns
+        shape = list(self.shape)
+        shape[self.axis] = patterns.shape[1]
+        return from_rows(patterns, tuple(shape), self.axis)
+
+
+def checked_values(array: Any) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """`array` as float32 or float64, itself where it is that already, and the type in which results are given back.
+
+    Halves, bfloat16 and integers of up to 16 bits become float32, wider integers float64.
+
+    Raises:
+        SpecError: for what is not an array of finite real numbers, and for integers that float64 can't hold.
+    """
+    if hasattr(array, "toarray") or str(getattr(array, "layout", "torch.strided")) != "torch.strided":
+        raise SpecError("a sparse tensor has no number format as a whole", hint="give its values, or make it dense")
+    if isinstance(array, np.ma.MaskedArray):
+        raise SpecError("a masked array", hint="fill it first: array.filled(0)")
+    try:
+        values = np.asarray(array)
+    except Exception as error:
+        raise SpecError(f"not an array: {str(error).splitlines()[0][:200]}") from None
+    dtype = values.dtype
+    if dtype in (np.float32, np.float64):
+        given = dtype
+    elif dtype.kind in "biu":
+        given = np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+        if dtype.itemsize == 8 and values.size and max(abs(int(values.min())), abs(int(values.max()))) > 2**53:
+            raise SpecError("integers above 2^53 have no exact floating value", hint="give floating numbers")
+        values = values.astype(given)
+    elif dtype == np.float16 or (dtype.kind == "V" and ("float" in dtype.name or "int" in dtype.name)):
+        given = dtype if dtype == np.float16 or "bfloat16" in dtype.name else np.dtype(np.float32)
+        values = values.astype(np.float32)
+    else:
+        raise SpecError(f"a tensor of type {dtype} holds no real numbers that can be stored")
+    finite = np.isfinite(values)
+    if not finite.all():
+        wrong = int(values.size - np.count_nonzero(finite))
+        first = [int(i) for i in np.unravel_index(int(np.argmin(finite)), values.shape)]
+        raise SpecError(
+            f"{wrong:,} of {values.size:,} values are NaN or infinite, the first at {first}",
+            hint="mend the tensor first: a shared scale has no meaning for them",
+        )
+    return values, given
+
+
+def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """`values` with `axis` last, as ``(rows, length)``; a scalar is one row of one.
+
+    Raises:
+        SpecError: for an array without that axis.
+    """
+    if values.ndim == 0:
+        return values.reshape(1, 1)
+    rows, length = rows_and_length(values.shape, axis)
+    return np.moveaxis(values, axis, -1).reshape(rows, length)
+
+
+def from_rows(rows: NDArray[Any], shape: Sequence[int], axis: int) -> NDArray[Any]:
+    """The inverse of `as_rows` for a tensor of `shape`."""
+    if len(shape) == 0:
+        return rows.reshape(())
+    moved = list(shape)
+    moved.append(moved.pop(axis))
+    return np.moveaxis(rows.reshape(moved), -1, axis)
+
+
+def rows_and_length(shape: Sequence[int], axis: int) -> tuple[int, int]:
+    """How many rows a tensor has, and their length along `axis`.
+
+    Raises:
+        SpecError: for an axis that it does not have.
+    """
+    if len(shape) == 0:
+        return 1, 1
+    if not -len(shape) <= axis < len(shape):
+        raise SpecError(f"a tensor of shape {tuple(shape)} has no axis {axis}")
+    others = list(shape)
+    length = others.pop(axis)
+    return math.prod(others), length

@@ -1,0 +1,305 @@
+"""Elements that share scales: one for a tensor, a row or a block of a row, and scales of the scales above it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import SpecError
+from fiberloom.representation.formats._base import COARSE_SCALE_BITS, NumberFormat, Stored, rows_and_length
+from fiberloom.representation.formats._tiles import (
+    Tile,
+    extremes,
+    largest_magnitudes,
+    mean_magnitudes,
+    over_tiles,
+    tiles,
+)
+from fiberloom.representation.formats.element import ElementFormat, stochastic
+from fiberloom.representation.formats.integers import Integer
+from fiberloom.representation.formats.minifloats import FP8_E4M3, FP32
+from fiberloom.representation.formats.scales import Rule, rounded_scales, scale_symbol, usual_rule
+
+_SAFE = 2.0**100
+
+
+class Per(StrEnum):
+    """What has one scale."""
+
+    TENSOR = "tensor"
+    CHANNEL = "channel"
+    """A row: all elements along the axis, others fixed. For weights ``(out, in)`` that is an output channel."""
+
+
+def usual_coarse(scale: ElementFormat) -> Per | None:
+    """What has a scale of scales where the name does not say: the tensor, for scales of little range."""
+    return Per.TENSOR if scale == FP8_E4M3 or isinstance(scale, Integer) else None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How scales are laid out and stored.
+
+    Attributes:
+        per: elements of a block, or what else has one scale.
+        scale: their format.
+        coarse: what has a float32 scale of scales; None: nothing.
+        rule: how a scale is rounded to its format; None: as `usual_rule`.
+    """
+
+    per: int | Per
+    scale: ElementFormat = FP32
+    coarse: Per | None = None
+    rule: Rule | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.per, int) and self.per < 1:
+            raise SpecError(f"a scale for {self.per} elements", hint="blocks have at least 1")
+        if self.coarse is not None and not isinstance(self.per, int):
+            raise SpecError("a coarse scale stands above scales of blocks", hint="such as v16: 16 elements")
+
+    @property
+    def block(self) -> int | None:
+        """Elements of a block; None where no scale is finer than a row."""
+        return self.per if isinstance(self.per, int) else None
+
+    @property
+    def rounding(self) -> Rule:
+        """How a scale is rounded to its format."""
+        return self.rule or usual_rule(self.scale)
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether no scale spans rows."""
+        return Per.TENSOR not in (self.per, self.coarse)
+
+    def storage_bits(self, shape: Sequence[int], axis: int, extra: int = 0) -> int:
+        """Bits of all scales of a tensor, and of `extra` bits beside each."""
+        rows, length = rows_and_length(shape, axis)
+        if rows * length == 0:
+            return 0
+        blocks = rows if self.block is None else rows * -(-length // self.block)
+        blocks = 1 if self.per is Per.TENSOR else blocks
+        coarse = {None: 0, Per.TENSOR: 1, Per.CHANNEL: rows}[self.coarse]
+        return blocks * (self.scale.bits + extra) + coarse * COARSE_SCALE_BITS
+
+    def fit(self, extents: NDArray[Any], largest: float) -> Scales:
+        """The scales with which blocks whose values reach `extents` reach the number `largest`.
+
+        Args:
+            extents: ``(rows, blocks)``, float32 or float64.
+        """
+        if self.per is Per.TENSOR:
+            extents = extents.max(axis=None, initial=0).reshape(1, 1).astype(extents.dtype)
+        coarse = None
+        if self.coarse is not None:
+            axis = None if self.coarse is Per.TENSOR else 1
+            top = extents.max(axis=axis, keepdims=True, initial=0)
+            coarse = (top / extents.dtype.type(largest * self.scale.largest)).astype(np.float32)
+            coarse[coarse == 0] = 1
+        numbers = rounded_scales(extents, largest, self.scale, self.rounding, coarse)
+        return Scales(self.scale.pack(numbers), coarse, numbers, extents == 0)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Scales of blocks, stored and in use.
+
+    Attributes:
+        codes: bit patterns, ``(rows, blocks)`` or ``(1, 1)``.
+        coarse: scales of scales, ``(rows, 1)`` or ``(1, 1)``, or None.
+        numbers: what the patterns stand for.
+        idle: blocks of zeros, whose scale does not matter.
+    """
+
+    codes: NDArray[Any]
+    coarse: NDArray[np.float32] | None
+    numbers: NDArray[np.float64]
+    idle: NDArray[np.bool_]
+
+    def divider(self, dtype: np.dtype[Any], element: ElementFormat) -> Callable[[NDArray[Any], Tile], NDArray[Any]]:
+        """A function that divides values of a tile, ``(rows, blocks, elements)``, by their scales.
+
+        It works in a type in which neither quotients nor the rounding to `element` leave the range. With scales of
+        scales it multiplies by one reciprocal for both, as kernels do.
+
+        Args:
+            dtype: of the values.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            used = np.where(self.idle, 1.0, totals(self.numbers, self.coarse, np.dtype(np.float64)))
+        far = used.size > 0 and not 1 / _SAFE < used.min() <= used.max() < _SAFE
+        working = element.working_type(np.dtype(np.float64) if far else dtype)
+        divisors = np.where(self.idle, 1.0, self.numbers).astype(working)
+        if self.coarse is None:
+            return lambda values, at: values / part_of(divisors, at)
+        factors = (1 / self.coarse.astype(working)) / divisors
+        return lambda values, at: values * part_of(factors, at)
+
+
+def totals(numbers: NDArray[Any], coarse: NDArray[np.float32] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """By what elements are multiplied, ``(rows, blocks)`` or ``(1, 1)``."""
+    found = numbers.astype(dtype)
+    return found if coarse is None else found * coarse.astype(dtype)
+
+
+def part_of(blocks: NDArray[Any], at: Tile) -> NDArray[Any]:
+    """Figures of blocks ``(rows, blocks)``, ``(rows, 1)`` or ``(1, 1)`` that belong to a tile, for its elements."""
+    rows = at.rows if blocks.shape[0] > 1 else slice(None)
+    columns = at.blocks if blocks.shape[1] > 1 else slice(None)
+    return blocks[rows, columns, None]
+
+
+@dataclass(frozen=True)
+class Scaled(NumberFormat):
+    """Elements times shared scales.
+
+    Attributes:
+        element: format of an element.
+        scaling: layout and format of the scales.
+        zero_point: unsigned codes shifted by the one that stands for 0, so that a block uses all of them between its
+            smallest and its largest value (Jacob et al., CVPR 2018, eq. 1); for integers.
+        title: customary name where it is not composed, such as ``nvfp4``.
+    """
+
+    element: ElementFormat
+    scaling: Scaling
+    zero_point: bool = False
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.zero_point and not isinstance(self.element, Integer):
+            raise SpecError(f"{self.element.symbol} has no zero point", hint="only integers have one: int8/asymmetric")
+
+    @property
+    def name(self) -> str:
+        words = (
+            [self.scaling.rule.value] if self.title and self.scaling.rule else self._words() if not self.title else []
+        )
+        return "/".join([self.title or self.element.symbol, *words])
+
+    @property
+    def bits(self) -> int:
+        return self.element.bits
+
+    @property
+    def exponent_bits(self) -> int:
+        return self.element.exponent_bits
+
+    @property
+    def significand_bits(self) -> int:
+        return self.element.significand_bits
+
+    @property
+    def block(self) -> int | None:
+        return self.scaling.block
+
+    @property
+    def rowwise(self) -> bool:
+        return self.scaling.rowwise
+
+    @property
+    def keeps_zero(self) -> bool:
+        return self.element.keeps_zero
+
+    @property
+    def bits_per_element(self) -> float:
+        shared = self.scaling.scale.bits + (self.bits if self.zero_point else 0)
+        return self.bits + (shared / self.block if self.block else 0)
+
+    def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
+        scales = self.scaling.storage_bits(shape, axis, self.bits if self.zero_point else 0)
+        return super().storage_bits(shape, axis) + scales
+
+    def round_rows(self, rows: NDArray[Any], rng: np.random.Generator | None) -> NDArray[Any]:
+        scales, zeros = self._fit(rows)
+        found = np.empty(rows.shape, rows.dtype)
+        divide, factors = scales.divider(rows.dtype, self._steps), totals(scales.numbers, scales.coarse, rows.dtype)
+
+        def tile(at: Tile) -> None:
+            numbers = self._snap(divide(at.of(rows), at), zeros, at, rng).astype(rows.dtype, copy=False)
+            found[at.rows, at.columns] = (numbers * part_of(factors, at)).reshape(numbers.shape[0], -1)
+
+        over_tiles(tile, tiles(rows.shape, self.block), in_order=rng is not None)
+        return found
+
+    def quantize_rows(self, rows: NDArray[Any], rng: np.random.Generator | None) -> Stored:
+        scales, zeros = self._fit(rows)
+        codes = np.empty(rows.shape, self.element.code_type)
+        divide = scales.divider(rows.dtype, self._steps)
+
+        def tile(at: Tile) -> None:
+            numbers = self._snap(divide(at.of(rows), at), zeros, at, rng)
+            if zeros is not None:
+                numbers = numbers + part_of(zeros, at)
+            codes[at.rows, at.columns] = self._steps.pack(numbers).reshape(numbers.shape[0], -1)
+
+        over_tiles(tile, tiles(rows.shape, self.block), in_order=rng is not None)
+        stored_zeros = None if zeros is None else zeros.astype(self.element.code_type)
+        return Stored(codes, scales.codes, scales.coarse, stored_zeros)
+
+    def dequantize_rows(self, stored: Stored, dtype: np.dtype[Any]) -> NDArray[Any]:
+        assert stored.scales is not None
+        found = np.empty(stored.codes.shape, dtype)
+        factors = totals(self.scaling.scale.decode(stored.scales), stored.coarse, dtype)
+
+        def tile(at: Tile) -> None:
+            numbers = self._steps.decode(at.of(stored.codes), dtype)
+            if stored.zero_points is not None:
+                numbers = numbers - part_of(stored.zero_points, at)
+            found[at.rows, at.columns] = (numbers * part_of(factors, at)).reshape(numbers.shape[0], -1)
+
+        over_tiles(tile, tiles(stored.codes.shape, self.block))
+        return found
+
+    @property
+    def _steps(self) -> ElementFormat:
+        """The element as codes count: unsigned around a zero point."""
+        return Integer(self.bits, signed=False) if self.zero_point else self.element
+
+    def _fit(self, rows: NDArray[Any]) -> tuple[Scales, NDArray[Any] | None]:
+        """Scales of all blocks, and zero points where there are any."""
+        if self.zero_point:
+            low, high = extremes(rows, self.block)
+            if self.scaling.per is Per.TENSOR:
+                low, high = low.min(initial=0).reshape(1, 1), high.max(initial=0).reshape(1, 1)
+            scales = self.scaling.fit(high - low, self._steps.largest)
+            steps = totals(scales.numbers, scales.coarse, np.dtype(np.float64))
+            return scales, np.clip(np.rint(-low / steps), 0, self._steps.largest)
+        if self.element.lowest >= 0 and rows.size and rows.min() < 0:
+            raise SpecError(
+                f"{self.name} has no negative numbers, and {int((rows < 0).sum()):,} of {rows.size:,} values are",
+                hint=f"take int{self.bits}, or int{self.bits}/asymmetric",
+            )
+        extents = (mean_magnitudes if self.element.scale_is_mean else largest_magnitudes)(rows, self.block)
+        return self.scaling.fit(extents, self.element.largest), None
+
+    def _snap(
+        self, quotients: NDArray[Any], zeros: NDArray[Any] | None, at: Tile, rng: np.random.Generator | None
+    ) -> NDArray[Any]:
+        """Nearest numbers of the element, those around a zero point without it."""
+        if zeros is None:
+            return self.element.snap(quotients, rng)
+        zero = part_of(zeros, at).astype(quotients.dtype)
+        steps = np.rint(quotients) if rng is None else stochastic(quotients, rng)
+        return np.clip(steps, -zero, self._steps.largest - zero, out=steps)
+
+    def _words(self) -> list[str]:
+        """What the name says of scales beyond the element's usual ones."""
+        s = self.scaling
+        if s == Scaling(Per.CHANNEL):
+            words = []
+        else:
+            words = [f"v{s.per}" if isinstance(s.per, int) else s.per.value]
+            if s.scale != FP32:
+                words.append(scale_symbol(s.scale))
+            if isinstance(s.per, int) and s.coarse is not usual_coarse(s.scale):
+                words.append(s.coarse.value if s.coarse else "single")
+            if s.rounding is not usual_rule(s.scale):
+                words.append(s.rounding.value)
+        return [*words, "asymmetric"] if self.zero_point else words
