@@ -5,6 +5,17 @@ The same object projects real arrays, counts stored bits, and tells the hardware
 
 from fiberloom.representation.measurement import Measurement, measure
 from fiberloom.representation.notation import read_representation
+from fiberloom.representation.storage import TermStorage
+from fiberloom.representation.tensor_file import read_tensor, tensor_names
 from fiberloom.representation.term import Representation, Term
 
-__all__ = ["Measurement", "Representation", "Term", "measure", "read_representation"]
+__all__ = [
+    "Measurement",
+    "Representation",
+    "Term",
+    "TermStorage",
+    "measure",
+    "read_representation",
+    "read_tensor",
+    "tensor_names",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
+from fiberloom.representation.array import as_rows, checked_axis, checked_values, from_rows
 from fiberloom.representation.patterns import Pattern
+from fiberloom.representation.storage import UNQUANTIZED_BITS, TermStorage, term_storage, throughput
 
 if TYPE_CHECKING:
     from fiberloom.representation.formats import NumberFormat
@@ -40,12 +43,38 @@ class Term:
             importance: multiplies magnitudes when places are chosen, such as the norm of the inputs that a weight meets
                 (Sun et al., Wanda, ICLR'24); of any shape that broadcasts.
         """
-        kept = self.pattern.keep(residual if importance is None else residual * importance, axis)
-        held = np.where(kept, residual, residual.dtype.type(0))
-        return held if self.format is None else self.format.round(held, axis)
+        return self.rounded(residual, self.pattern.keep(_weighted(residual, importance), axis), axis)
+
+    def rounded(self, values: NDArray[Any], kept: NDArray[np.bool_], axis: int = -1) -> NDArray[Any]:
+        """`values` where `kept`, as the term's number format stores them; zero elsewhere.
+
+        A rigid pattern (`Pattern.rigid`) stores the kept values of a row packed, so blocks that share a scale are blocks of
+        stored values; with another pattern they are blocks of places.
+
+        Args:
+            kept: places that the pattern allows, of the shape of `values`.
+        """
+        if self.format is None or not self.pattern.rigid or kept.all():
+            held = np.where(kept, values, values.dtype.type(0))
+            return held if self.format is None else self.format.round(held, axis)
+        rows, places = as_rows(values, axis), as_rows(kept, axis)
+        held = np.zeros_like(rows)
+        held[places] = _packed_round(self.format, rows, places)
+        return from_rows(held, values.shape, axis)
 
     def __str__(self) -> str:
         return str(self.pattern) if self.format is None else f"{self.pattern} {self.format}"
+
+
+def _packed_round(number_format: NumberFormat, rows: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
+    """The values at `places` rounded with those of a row side by side, in row order; short rows end with zeros."""
+    counts = np.count_nonzero(places, axis=1)
+    width = int(counts.max())
+    filled = np.arange(width) < counts[:, None]
+    packed = np.zeros((len(rows), width), dtype=rows.dtype)
+    packed[filled] = rows[places]
+    rounded = number_format.round(packed, -1)
+    return np.asarray(rounded[filled])
 
 
 @dataclass(frozen=True)
@@ -53,10 +82,18 @@ class Representation:
     """A tensor as a sum of terms, each taken greedily from what those before it leave over.
 
     One term is a sparse, quantised or dense tensor; several `N:M` terms are a structured decomposition (TASD,
-    arXiv:2403.07953); outliers in one format beside inliers in another are SDQ (arXiv:2406.13868).
+    arXiv:2403.07953); a pruning step and then outliers in one format beside inliers in another are SDQ (arXiv:2406.13868).
+
+    What a term leaves over is exact: the error of its number format goes to the terms behind it, which may hold it if their
+    patterns have a place left.
+
+    Attributes:
+        terms: in the order in which they are taken.
+        pruning: to which the tensor is pruned before it is split; None: not at all.
     """
 
     terms: tuple[Term, ...]
+    pruning: Pattern | None = None
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -65,7 +102,7 @@ class Representation:
     @property
     def rowwise(self) -> bool:
         """Whether rows (all else than the axis fixed) are represented one by one."""
-        return all(term.rowwise for term in self.terms)
+        return all(term.rowwise for term in self.terms) and (self.pruning is None or self.pruning.rowwise)
 
     @property
     def stored_share(self) -> Fraction | None:
@@ -73,61 +110,146 @@ class Representation:
         shares = [term.pattern.share for term in self.terms]
         return sum((s for s in shares if s is not None), Fraction(0)) if None not in shares else None
 
+    def pruned(self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None) -> NDArray[Any]:
+        """A copy of `array` as `pruning` leaves it. Arguments and errors as `decompose`."""
+        values = checked_values(array)
+        checked_axis(values.shape, axis)
+        if self.pruning is None:
+            return values.copy()
+        return np.where(self.pruning.keep(_weighted(values, importance), axis), values, values.dtype.type(0))
+
     def decompose(
         self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], ...]:
         """The terms' values: arrays of the shape of `array`, whose sum is the represented tensor.
 
         Args:
-            array: real numbers, never modified; integers and halves are taken as float32.
+            array: real numbers, never modified; integers and halves are taken as float32 (see `checked_values`).
             axis: along which blocks and scales run.
             importance: see `Term.of`.
 
         Raises:
             SpecError: for values that are not finite real numbers, or a shape that a pattern refuses.
         """
-        residual = checked_values(array).copy()
-        found = []
-        for term in self.terms:
-            found.append(term.of(residual, importance, axis))
-            residual -= found[-1]
-        return tuple(found)
+        return tuple(held for _, held in self.split(array, axis, importance))
+
+    def split(
+        self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
+        """Per term, the places that it keeps and its values there. Arguments and errors as `decompose`."""
+        residual = self.pruned(array, axis, importance)
+        for number, term in enumerate(self.terms, start=1):
+            kept = term.pattern.keep(_weighted(residual, importance), axis)
+            held = term.rounded(residual, kept, axis)
+            if number < len(self.terms):
+                residual -= held
+            yield kept, held
 
     def project(self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None) -> NDArray[Any]:
         """The represented tensor: the sum of the terms. Arguments and errors as `decompose`."""
-        terms = self.decompose(array, axis, importance)
-        total = terms[0]
-        for term in terms[1:]:
-            total += term
+        total: NDArray[Any] | None = None
+        for _, held in self.split(array, axis, importance):
+            if total is None:
+                total = held
+            else:
+                total += held
+        assert total is not None
         return total
 
     def with_format(self, number_format: NumberFormat | None) -> Representation:
         """The same patterns with values in `number_format`."""
-        return Representation(tuple(replace(term, format=number_format) for term in self.terms))
+        return replace(self, terms=tuple(replace(term, format=number_format) for term in self.terms))
+
+    def shares(self, shape: Sequence[int] | None = None, axis: int = -1) -> tuple[Fraction | None, ...]:
+        """Per term, the share of elements that it stores: padding and tails of a tensor of `shape` included where it is given."""
+        if shape is None:
+            return tuple(term.pattern.share for term in self.terms)
+        size = int(np.prod(shape))
+        stored = [term.pattern.stored(shape, axis) for term in self.terms]
+        return tuple(None if n is None else Fraction(n, size) for n in stored)
+
+    def storage(
+        self,
+        shape: Sequence[int] | None = None,
+        axis: int = -1,
+        *,
+        metadata: str | None = None,
+        stored: Sequence[float] | None = None,
+        unquantized_bits: int = UNQUANTIZED_BITS,
+    ) -> tuple[TermStorage, ...]:
+        """Bits per element of the tensor that each term takes.
+
+        Args:
+            shape: of the tensor; None: of one that is large and whose blocks divide it.
+            axis: along which blocks run.
+            metadata: format of the metadata (see `Pattern.metadata_bits`), such as ``B`` or ``CP``; ``smallest`` of all; None:
+                the smallest but for ``enumerated``, which takes a table to read.
+            stored: share of elements that each term stores, as measured; None: as the patterns say.
+            unquantized_bits: of a value without a number format.
+
+        Raises:
+            SpecError: for metadata that a pattern can't have, or a pattern whose share depends on the tensor without `stored`.
+        """
+        shares = self._known_shares(shape, axis, stored)
+        return tuple(
+            term_storage(term, share, metadata, shape, axis, unquantized_bits)
+            for term, share in zip(self.terms, shares, strict=True)
+        )
+
+    def bits_per_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        axis: int = -1,
+        *,
+        metadata: str | None = None,
+        stored: Sequence[float] | None = None,
+        unquantized_bits: int = UNQUANTIZED_BITS,
+    ) -> float:
+        """All bits of the represented tensor per element: values, scales, metadata. Arguments and errors as `storage`."""
+        found = self.storage(shape, axis, metadata=metadata, stored=stored, unquantized_bits=unquantized_bits)
+        return sum(term.total for term in found)
+
+    def ideal_throughput(self, stored: Sequence[float] | None = None) -> float:
+        """Multiples of dense 16-bit throughput when hardware skips whatever is not stored (see `storage.throughput`).
+
+        Args:
+            stored: share of elements that each term stores, as measured; None: as the patterns say.
+
+        Raises:
+            SpecError: for a pattern whose share depends on the tensor without `stored`.
+        """
+        return throughput(self, self._known_shares(None, -1, stored))
+
+    def _known_shares(
+        self, shape: Sequence[int] | None, axis: int, stored: Sequence[float] | None
+    ) -> Sequence[Fraction | float]:
+        if stored is not None:
+            return stored
+        shares = self.shares(shape, axis)
+        known = [share for share in shares if share is not None]
+        if len(known) < len(shares):
+            raise SpecError(
+                f"how much '{self}' stores depends on the tensor",
+                hint="measure it: measure(array, representation).stored",
+            )
+        return known
 
     def __str__(self) -> str:
-        return " + ".join(str(term) for term in self.terms)
+        written = " + ".join(str(term) for term in self.terms)
+        return written if self.pruning is None else f"{self.pruning} => {written}"
 
 
-def checked_values(array: Any) -> NDArray[Any]:
-    """`array` as float32 or float64 numbers, itself where it is that already.
+def _weighted(values: NDArray[Any], importance: NDArray[Any] | None) -> NDArray[Any]:
+    """What places are chosen by.
 
     Raises:
-        SpecError: for what is not an array of finite real numbers.
+        SpecError: for importance that does not broadcast to the tensor.
     """
-    values = np.asarray(array)
-    if values.dtype.kind not in "fiub" and values.dtype.name not in ("bfloat16",):
-        raise SpecError(f"a tensor of type {values.dtype} holds no real numbers")
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float32 if values.dtype.itemsize <= 2 or values.dtype.kind == "f" else np.float64)
-    if values.size == 0:
-        raise SpecError(f"a tensor of shape {values.shape} has no elements")
-    finite = np.isfinite(values)
-    if not finite.all():
-        bad = int(values.size - np.count_nonzero(finite))
-        first = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), values.shape))
+    if importance is None:
+        return values
+    try:
+        return np.asarray(values * np.broadcast_to(checked_values(importance), values.shape))
+    except ValueError:
         raise SpecError(
-            f"{bad} of {values.size} values are NaN or infinite, the first at {list(first)}",
-            hint="mend the tensor first: no pattern or number format has a meaning for them",
-        )
-    return values
+            f"importance of shape {np.shape(importance)} does not go with a tensor of shape {values.shape}"
+        ) from None

@@ -1,17 +1,27 @@
-"""What every pattern answers."""
+"""What every pattern answers.
+
+A new pattern is one class in one file of this folder: subclass `Pattern`, read its text, choose what it keeps; then name it in
+``__init__``.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
+from fiberloom.representation.array import checked_axis
+
+if TYPE_CHECKING:
+    from fiberloom.workload.density import DensityModel
 
 
 class Tail(StrEnum):
@@ -30,14 +40,10 @@ class Pattern(ABC):
 
     Attributes:
         examples: how it is written.
-        optimal: whether `keep` leaves the least squared error that the pattern allows; otherwise it is greedy.
-        rowwise: whether one row (all else than the axis fixed) never depends on another.
         tail: for blocks that don't divide the axis.
     """
 
     examples: ClassVar[tuple[str, ...]]
-    optimal: ClassVar[bool] = True
-    rowwise: ClassVar[bool] = True
     tail: Tail = Tail.PAD
 
     @classmethod
@@ -65,18 +71,24 @@ class Pattern(ABC):
         """
 
     @property
-    @abstractmethod
-    def share(self) -> Fraction | None:
-        """Share of places that the pattern keeps, exactly; None where it depends on the values."""
+    def optimal(self) -> bool:
+        """Whether `keep` leaves the least squared error that the pattern allows; otherwise it is greedy."""
+        return True
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether what is kept of a row (all else than the axis fixed) never depends on another row."""
+        return True
+
+    @property
+    def rigid(self) -> bool:
+        """Whether every row stores equally many values, zeros too where it has too few."""
+        return False
 
     @property
     @abstractmethod
-    def span(self) -> int:
-        """Elements along the axis of one complete pattern."""
-
-    @abstractmethod
-    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
-        """The ``density:`` fields of the workload that describe the pattern to the hardware model."""
+    def share(self) -> Fraction | None:
+        """Share of places that the pattern keeps, exactly; None where it depends on the tensor."""
 
     @property
     def density(self) -> float:
@@ -86,24 +98,101 @@ class Pattern(ABC):
             SpecError: where the pattern fixes none.
         """
         if self.share is None:
-            raise SpecError(f"the density of '{self}' depends on the tensor")
+            raise SpecError(f"the density of '{self}' depends on the tensor", hint="measure it: keep(array).mean()")
         return float(self.share)
 
+    @property
+    def span(self) -> int:
+        """Elements along the axis of one complete pattern."""
+        return 1
 
-def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """`values` with `axis` last, flattened to ``(rows, length)``.
+    def stored(self, shape: Sequence[int], axis: int = -1) -> int | None:
+        """Values stored for a tensor of `shape`, zeros of a padded last block included; None where the tensor decides."""
+        return None if self.share is None else math.ceil(self.share * math.prod(shape))
+
+    @abstractmethod
+    def metadata_bits(self, shape: Sequence[int] | None = None, axis: int = -1) -> dict[str, Fraction]:
+        """Bits per element of the tensor that say where the kept values are, by format.
+
+        Formats are named as everywhere: ``U`` none needed, ``B`` bitmask, ``CP`` coordinates within a block, ``RLE`` runs of
+        zeros, ``UOP-CP`` offsets of rows and coordinates in them (CSR); joined by ``-``, one per rank of a hierarchical
+        pattern. ``enumerated`` numbers the possible choices of a block, ⌈log₂ of their number⌉ bits.
+
+        Args:
+            shape: of the tensor; None: of one that is large and whose blocks divide it, without the formats that depend on it.
+            axis: along which blocks run.
+
+        Raises:
+            SpecError: if the shape does not suit the pattern.
+        """
+
+    @abstractmethod
+    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any] | DensityModel:
+        """The ``density:`` of the workload's tensor that describes the pattern to the hardware model.
+
+        Args:
+            axis: along which blocks run, of a tensor with `ranks`.
+            ranks: of the tensor.
+
+        Raises:
+            UnsupportedError: where no statistical model describes it; `density_of` takes the kept places themselves.
+        """
+
+    def density_of(self, kept: NDArray[np.bool_]) -> DensityModel:
+        """The density model of exactly these kept places, whatever the pattern."""
+        from fiberloom.workload.density import ActualDensity
+
+        return ActualDensity.from_array(kept)
+
+    def with_tail(self, tail: Tail) -> Pattern:
+        """The same pattern with another tail policy.
+
+        Raises:
+            SpecError: if the pattern has no blocks.
+        """
+        raise SpecError(f"'{self}' has no blocks, so it has no tail '{tail}'", hint=f"write '{self}'")
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The pattern as text that `read_pattern` reads."""
+
+
+_TAIL = re.compile(r"(.*\S)\s*/\s*(pad|keep|refuse)", re.DOTALL)
+
+
+def split_tail(text: str) -> tuple[str, Tail | None]:
+    """Pattern and tail policy of ``2:4/keep``; None where none is written."""
+    match = _TAIL.fullmatch(text)
+    return (match[1], Tail(match[2])) if match else (text, None)
+
+
+def tail_text(tail: Tail) -> str:
+    """What stands behind a pattern with this tail policy; nothing for the usual one."""
+    return "" if tail is Tail.PAD else f"/{tail}"
+
+
+def whole_blocks(length: int, span: int, tail: Tail) -> tuple[int, int]:
+    """Blocks of `span` elements that cover `length`, and elements kept outside them.
 
     Raises:
-        SpecError: for an array without that axis.
+        SpecError: for blocks that don't divide the axis where that is refused.
     """
-    if values.ndim == 0 or not -values.ndim <= axis < values.ndim:
-        raise SpecError(f"a tensor of shape {values.shape} has no axis {axis}")
-    moved = np.moveaxis(values, axis, -1)
-    return moved.reshape(-1, moved.shape[-1])
+    whole, rest = divmod(length, span)
+    if rest and tail is Tail.REFUSE:
+        raise SpecError(f"blocks of {span} don't divide an axis of {length}", hint="choose the tail 'pad' or 'keep'")
+    if tail is Tail.KEEP:
+        return whole, rest
+    return whole + (rest > 0), 0
 
 
-def from_rows(rows: NDArray[Any], shape: Sequence[int], axis: int) -> NDArray[Any]:
-    """The inverse of `as_rows` for a tensor of `shape`."""
-    moved = [*shape]
-    moved.append(moved.pop(axis))
-    return np.moveaxis(rows.reshape(moved), -1, axis)
+def row_lengths(shape: Sequence[int], axis: int) -> tuple[int, int]:
+    """Number of rows of a tensor, and their length along `axis`.
+
+    Raises:
+        SpecError: for a tensor without elements or that axis.
+    """
+    length = shape[checked_axis(shape, axis)]
+    size = math.prod(shape)
+    if size < 1:
+        raise SpecError(f"a tensor of shape {tuple(shape)} has no elements")
+    return size // length, length

@@ -27,12 +27,15 @@ class Dense(Pattern):
         return np.ones(values.shape, dtype=np.bool_)
 
     @property
+    def rigid(self) -> bool:
+        return True
+
+    @property
     def share(self) -> Fraction:
         return Fraction(1)
 
-    @property
-    def span(self) -> int:
-        return 1
+    def metadata_bits(self, shape: Sequence[int] | None = None, axis: int = -1) -> dict[str, Fraction]:
+        return {"U": Fraction(0)}
 
     def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
         return {"distribution": "dense"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
-from fiberloom.representation.patterns._base import Pattern, Tail, as_rows, from_rows
+from fiberloom.representation.array import as_rows, from_rows
+from fiberloom.representation.patterns._base import Pattern, Tail, row_lengths, tail_text, whole_blocks
+from fiberloom.representation.patterns._metadata import bits_of_block, bits_of_rows, per_element
 
 _TEXT = re.compile(r"(\d+)\s*:\s*(\d+)")
 
@@ -43,14 +45,15 @@ class NOfM(Pattern):
         from fiberloom.representation.patterns._largest import largest_of_blocks
 
         rows = as_rows(values, axis)
-        if rows.shape[1] % self.m and self.tail is Tail.REFUSE:
-            raise SpecError(
-                f"blocks of {self.m} don't divide an axis of {rows.shape[1]}", hint="choose the tail 'pad' or 'keep'"
-            )
+        _, rest = whole_blocks(rows.shape[1], self.m, self.tail)
         kept = largest_of_blocks(rows, self.n, self.m)
-        if self.tail is Tail.KEEP:
-            kept[:, rows.shape[1] // self.m * self.m :] = True
+        if rest:
+            kept[:, -rest:] = True
         return from_rows(kept, values.shape, axis)
+
+    @property
+    def rigid(self) -> bool:
+        return True
 
     @property
     def share(self) -> Fraction:
@@ -60,8 +63,27 @@ class NOfM(Pattern):
     def span(self) -> int:
         return self.m
 
+    def stored(self, shape: Sequence[int], axis: int = -1) -> int:
+        rows, length = row_lengths(shape, axis)
+        blocks, rest = whole_blocks(length, self.m, self.tail)
+        return rows * (blocks * self.n + rest)
+
+    def metadata_bits(self, shape: Sequence[int] | None = None, axis: int = -1) -> dict[str, Fraction]:
+        block = bits_of_block(self.n, self.m)
+        if shape is None:
+            return per_element(block, 1, self.m)
+        rows, length = row_lengths(shape, axis)
+        blocks, _ = whole_blocks(length, self.m, self.tail)
+        found = per_element(block, rows * blocks, rows * length)
+        if self.n < self.m:
+            found["UOP-CP"] = Fraction(bits_of_rows(self.stored(shape, axis), rows, length), rows * length)
+        return found
+
     def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
         return {"distribution": "fixed-structured", "density": f"{self.n}:{self.m}"}
 
+    def with_tail(self, tail: Tail) -> NOfM:
+        return replace(self, tail=tail)
+
     def __str__(self) -> str:
-        return f"{self.n}:{self.m}"
+        return f"{self.n}:{self.m}{tail_text(self.tail)}"
