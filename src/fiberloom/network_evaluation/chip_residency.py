@@ -286,7 +286,8 @@ def bandwidth_cycles(at: Mapping[str, Any], spec: StorageLevel) -> float:
     """
     reads = writes = 0.0
     for tensor in at["tensors"].values():
-        moved = {action: words["actual"] + words["gated"] for action, words in tensor["traffic"].items()}
+        width = tensor["word_bits"] / spec.word_bits
+        moved = {a: (words["actual"] + words["gated"]) * width for a, words in tensor["traffic"].items()}
         metadata = {action: bits / spec.word_bits for action, bits in tensor["metadata_bits"].items()}
         share = 1 / max(1.0, at["instances"])
         reads += (moved.get("read", 0) + metadata.get("read", 0)) * share
