@@ -133,7 +133,7 @@ def made_by(model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]
     """
     torch = load_torch()
     place, _, function_name = model.rpartition(":")
-    function = _function(place, function_name)
+    function = named_function(place, function_name)
     own = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
         for dim in dims:
@@ -156,7 +156,12 @@ def made_by(model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]
     return returned[0], returned[1], {}
 
 
-def _function(place: str, name: str) -> Callable[..., Any]:
+def named_function(place: str, name: str) -> Callable[..., Any]:
+    """The function `name` of a file (``module.py``) or module (``package.module``).
+
+    Raises:
+        SpecError: if there is none, or importing it raises.
+    """
     try:
         if place.endswith(".py"):
             path = Path(place)
