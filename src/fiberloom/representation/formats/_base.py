@@ -91,6 +91,15 @@ class NumberFormat(ABC):
     def dequantize_rows(self, stored: Stored, dtype: np.dtype[Any]) -> NDArray[Any]:
         """The numbers of shape ``(rows, length)`` that `stored` stands for, as float32 or float64."""
 
+    @abstractmethod
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        """The integers that a multiplier goes through digit by digit: significands of floats, with sign and hidden bit.
+
+        Args:
+            codes: bit patterns of elements.
+            choices: which code book each uses, broadcast against `codes`; for formats with several.
+        """
+
     def round(self, array: Any, axis: int = -1, rng: np.random.Generator | None = None) -> NDArray[Any]:
         """The numbers that are left of `array` once it is stored in this format.
 

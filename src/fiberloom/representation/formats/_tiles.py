@@ -65,6 +65,13 @@ def over_tiles(work: Callable[[Tile], Any], parts: list[Tile], *, in_order: bool
         return list(pool.map(work, parts))
 
 
+def part_of(blocks: NDArray[Any], at: Tile) -> NDArray[Any]:
+    """Figures of blocks ``(rows, blocks)``, ``(rows, 1)`` or ``(1, 1)`` that belong to a tile, for its elements."""
+    rows = at.rows if blocks.shape[0] > 1 else slice(None)
+    columns = at.blocks if blocks.shape[1] > 1 else slice(None)
+    return blocks[rows, columns, None]
+
+
 def reduced(
     rows: NDArray[Any], block: int | None, work: Callable[[NDArray[Any]], NDArray[Any]], combine: np.ufunc, start: float
 ) -> NDArray[Any]:

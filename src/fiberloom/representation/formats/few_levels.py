@@ -56,6 +56,9 @@ class Ternary(ElementFormat):
     def unpack(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         return _TWO_BITS.unpack(codes)
 
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        return _TWO_BITS.significands(codes)
+
 
 @dataclass(frozen=True)
 class Binary(ElementFormat):
@@ -109,7 +112,10 @@ class Binary(ElementFormat):
         return (snapped < 0).astype(np.uint8)
 
     def unpack(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        return 1.0 - 2.0 * codes.astype(np.float64)
+        return self.significands(codes).astype(np.float64)
+
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        return 1 - 2 * codes.astype(np.int64)
 
 
 _TWO_BITS = Integer(2)

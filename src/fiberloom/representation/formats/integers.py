@@ -93,8 +93,11 @@ class Integer(ElementFormat):
         return codes
 
     def unpack(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        numbers: NDArray[np.float64] = self.significands(codes) / (1 << self.point)
+        return numbers
+
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
         found: NDArray[np.int64] = codes.astype(np.int64)
         if self.signed:
             found -= (found >> (self.width - 1)) << self.width
-        numbers: NDArray[np.float64] = found / (1 << self.point)
-        return numbers
+        return found

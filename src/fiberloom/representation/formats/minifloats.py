@@ -193,12 +193,10 @@ class Minifloat(ElementFormat):
 
     def unpack(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         codes = codes.astype(np.int64)
-        magnitude = codes & (2 ** (self.exponent + self.fraction) - 1)
-        field, fraction = magnitude >> self.fraction, magnitude & (2**self.fraction - 1)
-        quanta = fraction + np.where(field > 0, 2**self.fraction, 0)
-        found: NDArray[np.float64] = np.ldexp(
-            quanta.astype(np.float64), np.maximum(field, 1) - self.offset - self.fraction
-        )
+        magnitude = codes & ((1 << (self.exponent + self.fraction)) - 1)
+        field, fraction = magnitude >> self.fraction, magnitude & ((1 << self.fraction) - 1)
+        quanta = np.abs(self.significands(codes)).astype(np.float64)
+        found: NDArray[np.float64] = np.ldexp(quanta, np.maximum(field, 1) - self.offset - self.fraction)
         match self.policy:
             case Specials.IEEE:
                 top = field == 2**self.exponent - 1
@@ -213,6 +211,12 @@ class Minifloat(ElementFormat):
             if self.policy is Specials.FNUZ:
                 found[codes == 2 ** (self.bits - 1)] = np.nan
         return found
+
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        codes = codes.astype(np.int64)
+        normal = (codes >> self.fraction) & ((1 << self.exponent) - 1) > 0
+        found: NDArray[np.int64] = (codes & ((1 << self.fraction) - 1)) + (normal.astype(np.int64) << self.fraction)
+        return np.where((codes >> (self.bits - 1)) & 1 == 1, -found, found) if self.signed else found
 
     def encode(self, values: NDArray[Any], *, saturate: bool = True) -> NDArray[Any]:
         values = np.asarray(values)

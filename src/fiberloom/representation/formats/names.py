@@ -9,8 +9,10 @@ from typing import Final
 
 from fiberloom.errors import Location, SpecError, nearest
 from fiberloom.representation.formats._base import NumberFormat
+from fiberloom.representation.formats.bitmod import BITMOD_FP3, BITMOD_FP4, BitMod
 from fiberloom.representation.formats.element import ElementFormat
 from fiberloom.representation.formats.few_levels import BINARY, TERNARY
+from fiberloom.representation.formats.hadamard import Hadamard
 from fiberloom.representation.formats.integers import Integer
 from fiberloom.representation.formats.minifloats import (
     BF16,
@@ -83,6 +85,8 @@ _COMPOSED: Final[dict[str, Scaled]] = {
         Scaled(Integer(4), _NV, title="nvint4"),
     )
 }
+_BITMOD: Final[dict[str, BitMod]] = {"bitmod-fp3": BITMOD_FP3, "bitmod-fp4": BITMOD_FP4}
+_HADAMARD = re.compile(r"hadamard([0-9]{0,7})\((.+)\)")
 _MINIFLOAT = re.compile(
     r"(?:(?:fp|float)(?P<bits>[0-9]{1,3})-?)?e(?P<exponent>[0-9]{1,2})m(?P<fraction>[0-9]{1,3})"
     r"(?:-?b(?P<early>[0-9]{1,4}))?(?:-?(?P<specials>ieee|fnuz|fn|finite))?(?:-?b(?P<bias>[0-9]{1,4}))?"
@@ -95,7 +99,7 @@ EXAMPLES: Final = (
     *("int8", "int4", "uint8", "int8/asymmetric", "int4/v16/e4m3", "int4/v16/uint4", "ternary", "binary/v128"),
     *("fp64", "fp32", "tf32", "bf16", "fp16", "fp8-e4m3", "fp8-e5m2", "fp6-e2m3", "fp6-e3m2", "fp4-e2m1"),
     *("fp4-e2m1/v16/e4m3", "fp4-e2m1/v16/ue5m3"),
-    *(*_COMPOSED, "mxfp4/ceil"),
+    *(*_COMPOSED, "mxfp4/ceil", *_BITMOD, "hadamard(nvint4)"),
 )
 """Names that show every family."""
 
@@ -123,10 +127,14 @@ def number_format(name: str | NumberFormat, *, where: Location | None = None) ->
 
 @lru_cache(maxsize=1024)
 def _read(text: str) -> NumberFormat:
+    if rotation := _HADAMARD.fullmatch(text):
+        return Hadamard(_read(rotation[2]), int(rotation[1]) if rotation[1] else None)
     head, *words = text.split("/")
     head = _ALIASES.get(head, head)
     if head in _COMPOSED:
         return _with_rule(text, _COMPOSED[head], words)
+    if head in _BITMOD:
+        return _with_group(text, _BITMOD[head], words)
     element = _read_element(head)
     if element is None:
         known = [*EXAMPLES, *_ALIASES, *_WORDS]
@@ -174,6 +182,18 @@ def _with_rule(text: str, base: Scaled, words: list[str]) -> NumberFormat:
             hint=f"spell it out: '{composed}' is what '{base.title}' means",
         )
     return replace(base, scaling=replace(base.scaling, rule=Rule(words[0])))
+
+
+def _with_group(text: str, base: BitMod, words: list[str]) -> NumberFormat:
+    """A BitMoD format with groups of another size."""
+    if not words:
+        return base
+    group = re.fullmatch(_BLOCK, words[0]) if len(words) == 1 else None
+    if group is None:
+        raise SpecError(
+            f"number format '{text}': '{base.name}' goes with the size of its groups alone", hint="such as v64"
+        )
+    return replace(base, scaling=replace(base.scaling, per=int(group[1])))
 
 
 def _scaled(text: str, element: ElementFormat, words: list[str]) -> NumberFormat:

@@ -18,6 +18,7 @@ from fiberloom.representation.formats._tiles import (
     largest_magnitudes,
     mean_magnitudes,
     over_tiles,
+    part_of,
     tiles,
 )
 from fiberloom.representation.formats.element import ElementFormat, stochastic
@@ -88,20 +89,32 @@ class Scaling:
         coarse = {None: 0, Per.TENSOR: 1, Per.CHANNEL: rows}[self.coarse]
         return blocks * (self.scale.bits + extra) + coarse * COARSE_SCALE_BITS
 
-    def fit(self, extents: NDArray[Any], largest: float) -> Scales:
+    def fit_coarse(self, extents: NDArray[Any], largest: float) -> NDArray[np.float32] | None:
+        """The scales of scales, ``(rows, 1)`` or ``(1, 1)``, that give the largest scale its format's largest number.
+
+        Args:
+            extents: largest magnitudes of blocks, ``(rows, blocks)``, float32 or float64.
+            largest: number of the element that they reach.
+        """
+        if self.coarse is None:
+            return None
+        axis = None if self.coarse is Per.TENSOR else 1
+        top = extents.max(axis=axis, keepdims=True, initial=0)
+        coarse: NDArray[np.float32] = (top / extents.dtype.type(largest * self.scale.largest)).astype(np.float32)
+        coarse[coarse == 0] = 1
+        return coarse
+
+    def fit(self, extents: NDArray[Any], largest: float, coarse: NDArray[np.float32] | None = None) -> Scales:
         """The scales with which blocks whose values reach `extents` reach the number `largest`.
 
         Args:
             extents: ``(rows, blocks)``, float32 or float64.
+            coarse: scales of scales; None: as `fit_coarse`.
         """
         if self.per is Per.TENSOR:
             extents = extents.max(axis=None, initial=0).reshape(1, 1).astype(extents.dtype)
-        coarse = None
-        if self.coarse is not None:
-            axis = None if self.coarse is Per.TENSOR else 1
-            top = extents.max(axis=axis, keepdims=True, initial=0)
-            coarse = (top / extents.dtype.type(largest * self.scale.largest)).astype(np.float32)
-            coarse[coarse == 0] = 1
+        if coarse is None:
+            coarse = self.fit_coarse(extents, largest)
         numbers = rounded_scales(extents, largest, self.scale, self.rounding, coarse)
         return Scales(self.scale.pack(numbers), coarse, numbers, extents == 0)
 
@@ -146,13 +159,6 @@ def totals(numbers: NDArray[Any], coarse: NDArray[np.float32] | None, dtype: np.
     """By what elements are multiplied, ``(rows, blocks)`` or ``(1, 1)``."""
     found = numbers.astype(dtype)
     return found if coarse is None else found * coarse.astype(dtype)
-
-
-def part_of(blocks: NDArray[Any], at: Tile) -> NDArray[Any]:
-    """Figures of blocks ``(rows, blocks)``, ``(rows, 1)`` or ``(1, 1)`` that belong to a tile, for its elements."""
-    rows = at.rows if blocks.shape[0] > 1 else slice(None)
-    columns = at.blocks if blocks.shape[1] > 1 else slice(None)
-    return blocks[rows, columns, None]
 
 
 @dataclass(frozen=True)
@@ -210,11 +216,14 @@ class Scaled(NumberFormat):
     @property
     def bits_per_element(self) -> float:
         shared = self.scaling.scale.bits + (self.bits if self.zero_point else 0)
-        return self.bits + (shared / self.block if self.block else 0)
+        return self.bits + (shared / self.block if self.block else 0.0)
 
     def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
         scales = self.scaling.storage_bits(shape, axis, self.bits if self.zero_point else 0)
         return super().storage_bits(shape, axis) + scales
+
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        return self._steps.significands(codes)
 
     def round_rows(self, rows: NDArray[Any], rng: np.random.Generator | None) -> NDArray[Any]:
         scales, zeros = self._fit(rows)

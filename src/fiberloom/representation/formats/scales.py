@@ -68,6 +68,9 @@ class PowerOfTwo(ElementFormat):
         found = np.ldexp(1.0, codes.astype(np.int64) - 127)
         return np.where(codes == 255, np.nan, found)
 
+    def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        return np.ones(codes.shape, np.int64)
+
 
 class Rule(StrEnum):
     """How a block's scale is rounded to its format."""
