@@ -87,30 +87,30 @@ class BitMod(NumberFormat):
         codes = np.empty(rows.shape, self.element.code_type)
         choices = np.zeros(candidates[0].codes.shape, np.uint8)
         dividers = [found.divider(rows.dtype, self.element) for found in candidates]
-        factors = [totals(found.numbers, coarse, np.dtype(np.float64)) for found in candidates]
+        squares = [np.square(totals(found.numbers, coarse, np.dtype(np.float64))) for found in candidates]
+        nearer = [self._nearer(special) for special in self.specials]
         negative_zero = codes.dtype.type(1 << (self.bits - 1))
 
         def tile(at: Tile) -> None:
             values = at.of(rows)
-            least: NDArray[Any] | None = None
+            shape = (*values.shape[:2], 1)
+            least, chosen = np.full(shape, np.inf), np.zeros(shape, np.uint8)
+            best = np.empty(values.shape, rows.dtype)
             for choice, special in enumerate(self.specials):
                 quotients = dividers[choice](values, at)
-                numbers = self.element.snap(quotients) + quotients.dtype.type(0)  # no negative zeros
-                off = np.abs(quotients - numbers)
-                off_special = np.abs(quotients - quotients.dtype.type(special))
-                taken = off_special < off
-                error = np.square(np.where(taken, off_special, off)).sum(axis=-1, keepdims=True)
-                error = error * np.square(part_of(factors[choice], at))
-                patterns = np.where(taken, negative_zero, self.element.pack(numbers))
-                if least is None:
-                    least, best = error, patterns
-                    chosen = np.zeros(error.shape, np.uint8)
-                    continue
+                numbers = self.element.snap(quotients)
+                low, high = nearer[choice]
+                np.copyto(numbers, special, where=(quotients > low) & (quotients < high))
+                quotients -= numbers
+                error = np.einsum("rbe,rbe->rb", quotients, quotients)[..., None] * part_of(squares[choice], at)
                 better = error < least
-                least = np.where(better, error, least)
-                best = np.where(better, patterns, best)
+                np.copyto(best, numbers, where=better)
+                np.copyto(least, error, where=better)
                 chosen[better] = choice
-            codes[at.rows, at.columns] = best.reshape(values.shape[0], -1)
+            own = np.asarray(self.specials, rows.dtype)[chosen]
+            # neither a special number nor negative zero has a pattern of its own
+            patterns = np.where(best == own, negative_zero, self.element.pack(np.where(best == 0, 0, best)))
+            codes[at.rows, at.columns] = patterns.reshape(values.shape[0], -1)
             choices[at.rows, at.blocks] = chosen[..., 0]
 
         over_tiles(tile, tiles(rows.shape, self.block))
@@ -141,6 +141,13 @@ class BitMod(NumberFormat):
             extents = np.maximum(high * rows.dtype.type(largest / top), -low * rows.dtype.type(largest / bottom))
             found.append(self.scaling.fit(extents, largest, coarse))
         return found, coarse
+
+    def _nearer(self, special: float) -> tuple[float, float]:
+        """Between which numbers `special` is nearer than any of the element's."""
+        own = self.element.values
+        below, above = own[own < special], own[own > special]
+        low = (below.max() + special) / 2 if below.size else -np.inf
+        return float(low), float((above.min() + special) / 2 if above.size else np.inf)
 
     def _numbers(self, codes: NDArray[Any], choices: NDArray[Any] | None) -> NDArray[np.float64]:
         """Numbers of patterns; `choices` broadcasts against them."""

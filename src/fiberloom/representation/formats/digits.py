@@ -18,6 +18,8 @@ from fiberloom.representation.formats._base import NumberFormat, Quantized
 from fiberloom.representation.formats._tiles import Tile, over_tiles, part_of, tiles
 
 _HALF = 16
+CODE_BOOKS = 4
+"""Most code books that a format chooses among."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ def mean_digits(quantized: Quantized) -> Digits:
 
     def tile(at: Tile) -> NDArray[np.int64]:
         codes = at.of(stored.codes)
-        if stored.choices is None and width <= _HALF:
-            counts = np.bincount(codes.ravel(), minlength=1 << width)
-            total: NDArray[np.int64] = counts @ _digits_of_codes(number_format)
-            return total
-        choices = None if stored.choices is None else part_of(stored.choices, at)
-        found: NDArray[np.int64] = nonzero_digits(number_format.significands(codes, choices))
-        return np.asarray(found.reshape(-1, 3).sum(axis=0))
+        if width > _HALF:
+            found: NDArray[np.int64] = nonzero_digits(number_format.significands(codes))
+            return np.asarray(found.reshape(-1, 3).sum(axis=0))
+        if stored.choices is not None:
+            codes = codes + (part_of(stored.choices, at).astype(np.int64) << width)
+        books = 1 if stored.choices is None else CODE_BOOKS
+        counts = np.bincount(codes.ravel(), minlength=books << width)
+        return np.asarray(counts @ _digits_of_codes(number_format, books))
 
     sums = np.sum(over_tiles(tile, tiles(stored.codes.shape, number_format.block)), axis=0)
     return Digits(*(sums / stored.codes.size).tolist())
@@ -86,6 +89,7 @@ def _ones_of_halves() -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=64)
-def _digits_of_codes(number_format: NumberFormat) -> NDArray[np.int64]:
-    """Non-zero digits of every pattern, ``(patterns, 3)``."""
-    return nonzero_digits(number_format.significands(np.arange(1 << number_format.bits, dtype=np.uint32)))
+def _digits_of_codes(number_format: NumberFormat, books: int) -> NDArray[np.int64]:
+    """Non-zero digits of every pattern in each of the code books, ``(books * patterns, 3)``."""
+    codes = np.arange(1 << number_format.bits, dtype=np.uint32)
+    return np.concatenate([nonzero_digits(number_format.significands(codes, np.asarray(b))) for b in range(books)])

@@ -120,12 +120,15 @@ def _rotate(rows: NDArray[Any], found: NDArray[Any], size: int) -> None:
     norm = rows.dtype.type(1 / math.sqrt(size))
 
     def tile(at: Tile) -> None:
-        values = at.of(rows).reshape(-1, size) * norm
+        # pieces side by side, so that every step goes through long rows
+        values = np.multiply(at.of(rows).reshape(-1, size).T, norm, order="C")
         half = 1
         while half < size:
-            pairs = values.reshape(-1, size // (2 * half), 2, half)
-            values = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2)
+            pairs = values.reshape(-1, 2, half, values.shape[1])
+            difference = pairs[:, 0] - pairs[:, 1]
+            pairs[:, 0] += pairs[:, 1]
+            pairs[:, 1] = difference
             half *= 2
-        found[at.rows, at.columns] = values.reshape(at.rows.stop - at.rows.start, -1)
+        found[at.rows, at.columns] = values.T.reshape(at.rows.stop - at.rows.start, -1)
 
     over_tiles(tile, tiles(rows.shape, size))
