@@ -1,5 +1,34 @@
-"""Representations on PyTorch models: compress, evaluate as the hardware computes, search, fine-tune."""
+"""Representations on PyTorch models: compress, evaluate as the hardware computes, search, fine-tune.
 
-from fiberloom.representation.models.compress import Compressed, compress
+One way leads through it: `compress` finds the `layers` of a model, gives each a `recipe` (with what `calibrate` saw of its
+inputs), and puts a `compressed_layer` in its place. `quality` judges models; the searches choose what to compress to.
+"""
 
-__all__ = ["Compressed", "compress"]
+from fiberloom.errors import MissingExtraError
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError:
+    raise MissingExtraError("torch", "torch", "a representation on a PyTorch model") from None
+
+from fiberloom.representation.models.accumulator import Accumulator
+from fiberloom.representation.models.compress import Compressed, LayerReport, compress
+from fiberloom.representation.models.finetune import finetune, plain
+from fiberloom.representation.models.layers import Untouched
+from fiberloom.representation.models.quality import Accuracy, Agreement, OutputError, OwnQuality, Perplexity, Quality
+
+__all__ = [
+    "Accumulator",
+    "Accuracy",
+    "Agreement",
+    "Compressed",
+    "LayerReport",
+    "OutputError",
+    "OwnQuality",
+    "Perplexity",
+    "Quality",
+    "Untouched",
+    "compress",
+    "finetune",
+    "plain",
+]
