@@ -48,7 +48,8 @@ def measure(
     """
     values = checked_values(array)
     axis = checked_axis(values.shape, axis)
-    nominal = [term.pattern.stored(values.shape, axis) for term in representation.terms]
+    patterns = [term.pattern for term in representation.terms]
+    fixed = [pattern.stored(values.shape, axis) if pattern.rigid else None for pattern in patterns]
     if not representation.rowwise or importance is not None:
         sums = [_sums(values, representation, axis, importance)]
     else:
@@ -61,7 +62,7 @@ def measure(
         density=after / values.size,
         original_density=before / values.size,
         elements=values.size,
-        stored=tuple((k if n is None else n) / values.size for n, k in zip(nominal, kept, strict=True)),
+        stored=tuple((k if n is None else n) / values.size for n, k in zip(fixed, kept, strict=True)),
     )
 
 

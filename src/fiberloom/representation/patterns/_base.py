@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError
+from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.array import checked_axis
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ class Pattern(ABC):
         return 1
 
     def stored(self, shape: Sequence[int], axis: int = -1) -> int | None:
-        """Values stored for a tensor of `shape`, zeros of a padded last block included; None where the tensor decides."""
+        """Values stored for a tensor of `shape`, zeros of a padded last block included; None where the tensor decides.
+
+        A pattern that is not `rigid` stores fewer where a tensor has fewer non-zeros.
+        """
         return None if self.share is None else math.ceil(self.share * math.prod(shape))
 
     @abstractmethod
@@ -126,13 +129,18 @@ class Pattern(ABC):
             SpecError: if the shape does not suit the pattern.
         """
 
+    @property
+    def ranks_along_axis(self) -> tuple[tuple[int, int], ...] | None:
+        """(G, H) per rank, outermost first, where every row by itself is G of every H along the axis, rank by rank; else None."""
+        return None
+
     @abstractmethod
-    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any] | DensityModel:
+    def density_specification(self, shape: Sequence[int], axis: int = -1) -> dict[str, Any] | DensityModel:
         """The ``density:`` of the workload's tensor that describes the pattern to the hardware model.
 
         Args:
-            axis: along which blocks run, of a tensor with `ranks`.
-            ranks: of the tensor.
+            shape: of the tensor.
+            axis: along which blocks run.
 
         Raises:
             UnsupportedError: where no statistical model describes it; `density_of` takes the kept places themselves.
@@ -155,6 +163,14 @@ class Pattern(ABC):
     @abstractmethod
     def __str__(self) -> str:
         """The pattern as text that `read_pattern` reads."""
+
+
+def no_density_model(pattern: Pattern) -> UnsupportedError:
+    """The error for a pattern that only the places of a real tensor describe."""
+    return UnsupportedError(
+        f"no statistical density model describes '{pattern}'",
+        hint="take the places of a tensor: pattern.density_of(pattern.keep(array)), or 'distribution: actual' with its file",
+    )
 
 
 _TAIL = re.compile(r"(.*\S)\s*/\s*(pad|keep|refuse)", re.DOTALL)
@@ -191,8 +207,18 @@ def row_lengths(shape: Sequence[int], axis: int) -> tuple[int, int]:
     Raises:
         SpecError: for a tensor without elements or that axis.
     """
+    size = size_of(shape)
     length = shape[checked_axis(shape, axis)]
+    return size // length, length
+
+
+def size_of(shape: Sequence[int]) -> int:
+    """Elements of a tensor of `shape`.
+
+    Raises:
+        SpecError: if there are none.
+    """
     size = math.prod(shape)
     if size < 1:
         raise SpecError(f"a tensor of shape {tuple(shape)} has no elements")
-    return size // length, length
+    return size

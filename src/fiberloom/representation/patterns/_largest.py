@@ -26,6 +26,37 @@ def largest_of_blocks(rows: NDArray[Any], n: int, m: int) -> NDArray[np.bool_]:
     return kept
 
 
+def largest(values: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """The `count` largest magnitudes of all `values`, without zeros; of equals the first in row-major order."""
+    return largest_of_rows(values.reshape(1, -1), count).reshape(values.shape)
+
+
+def largest_of_rows(rows: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """The `count` largest magnitudes of every row, without zeros; of equals the first.
+
+    Args:
+        rows: ``(R, L)`` real numbers without NaN.
+        count: from 1; more than L is L.
+    """
+    kept = np.empty(rows.shape, dtype=np.bool_)
+    length = rows.shape[1]
+
+    def choose(at: slice) -> None:
+        magnitudes = np.abs(rows[at])
+        if count >= length:
+            np.not_equal(magnitudes, 0, out=kept[at])
+            return
+        threshold = np.partition(magnitudes, length - count, axis=1)[:, length - count, None]
+        np.greater(magnitudes, threshold, out=kept[at])
+        missing = count - np.count_nonzero(kept[at], axis=1)
+        for i, row in enumerate(magnitudes):
+            if threshold[i, 0]:
+                kept[at][i, np.flatnonzero(row == threshold[i, 0])[: missing[i]]] = True
+
+    in_slabs(choose, rows)
+    return kept
+
+
 @njit(nogil=True, cache=True, boundscheck=False)
 def _by_rank(rows: Any, n: int, m: int, kept: Any) -> None:  # pragma: no cover - compiled
     length = rows.shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,22 @@ def bits_of_block(kept: int, of: int) -> dict[str, int]:
     }
 
 
+def bits_of_ranks(ranks: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Bits of a hierarchy for every choice of a format per rank, highest first (``B-CP``), and with all ranks ``enumerated``.
+
+    Ranks that need none are not named.
+    """
+    named = [options for options in ranks if "U" not in options]
+    if not named:
+        return {"U": 0}
+    found = {}
+    for formats in product(*([name for name in options if name != "enumerated"] for options in named)):
+        found["-".join(formats)] = sum(options[name] for options, name in zip(named, formats, strict=True))
+    if all("enumerated" in options for options in named):
+        found["enumerated"] = sum(options["enumerated"] for options in named)
+    return found
+
+
 def bits_of_rows(stored: int, rows: int, length: int) -> int:
     """Bits of ``UOP-CP`` (CSR): an offset where each row begins, one where the last ends, and a coordinate per stored value."""
     return (rows + 1) * bits_for(stored + 1) + stored * bits_for(length)
@@ -44,8 +61,8 @@ def bits_of_rows(stored: int, rows: int, length: int) -> int:
 def bits_of_random(share: Fraction, shape: Sequence[int] | None, axis: int) -> dict[str, Fraction]:
     """Bits per element for non-zeros anywhere, a share of all places.
 
-    Run lengths are the mean over random places: a gap of g zeros needs ⌊g/2^b⌋ placeholders beside the value, so there are
-    ``1/(1 − (1 − share)^(2^b))`` entries of b bits per value; the best b is taken.
+    Runs of zeros are written in fields of b bits, of which the largest, r = 2^b − 1, means r zeros and no value yet. The mean
+    over random places is 1/(1 − (1 − share)^r) fields per value; the best b is taken.
     """
     from fiberloom.representation.patterns._base import row_lengths
 
@@ -55,7 +72,7 @@ def bits_of_random(share: Fraction, shape: Sequence[int] | None, axis: int) -> d
     if share > 0:
         per_place = math.log1p(-float(share))
         widths = range(1, LARGEST_RUN_BITS + 1)
-        found["RLE"] = share * min(Fraction(-b / math.expm1(2.0**b * per_place)) for b in widths)
+        found["RLE"] = share * min(Fraction(-b / math.expm1((2**b - 1) * per_place)) for b in widths)
     if shape is not None:
         rows, length = row_lengths(shape, axis)
         stored = math.ceil(share * rows * length)
@@ -66,8 +83,8 @@ def bits_of_random(share: Fraction, shape: Sequence[int] | None, axis: int) -> d
 def bits_of_mask(kept: NDArray[np.bool_], axis: int = -1) -> dict[str, Fraction]:
     """Bits per element that say where `kept` is true, exactly: bitmask, coordinates with row offsets, and runs of zeros.
 
-    Runs begin anew in each row; where one is longer than its field can say, a placeholder is stored; the best width is taken.
-    Placeholders also cost a value each, which is not counted here.
+    Runs begin anew in each row and are written in fields of b bits, of which the largest, r = 2^b − 1, means r zeros and no value
+    yet; the best b is taken.
     """
     rows = as_rows(kept, axis)
     stored = int(np.count_nonzero(rows))
@@ -78,7 +95,7 @@ def bits_of_mask(kept: NDArray[np.bool_], axis: int = -1) -> dict[str, Fraction]
         before[0] = -1
         before[1:] = np.where(row[1:] == row[:-1], column[:-1], -1)
         runs: Any = column - before - 1
-        entries = [b * (stored + int((runs >> b).sum())) for b in range(1, LARGEST_RUN_BITS + 1)]
+        entries = [b * (stored + int((runs // (2**b - 1)).sum())) for b in range(1, LARGEST_RUN_BITS + 1)]
         found["RLE"] = Fraction(min(entries), rows.size)
     return found
 

@@ -37,7 +37,11 @@ class Dense(Pattern):
     def metadata_bits(self, shape: Sequence[int] | None = None, axis: int = -1) -> dict[str, Fraction]:
         return {"U": Fraction(0)}
 
-    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
+    @property
+    def ranks_along_axis(self) -> tuple[tuple[int, int], ...]:
+        return ()
+
+    def density_specification(self, shape: Sequence[int], axis: int = -1) -> dict[str, Any]:
         return {"distribution": "dense"}
 
     def __str__(self) -> str:

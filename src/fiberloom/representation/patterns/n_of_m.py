@@ -79,7 +79,11 @@ class NOfM(Pattern):
             found["UOP-CP"] = Fraction(bits_of_rows(self.stored(shape, axis), rows, length), rows * length)
         return found
 
-    def density_specification(self, axis: int, ranks: Sequence[str]) -> dict[str, Any]:
+    @property
+    def ranks_along_axis(self) -> tuple[tuple[int, int], ...]:
+        return ((self.n, self.m),)
+
+    def density_specification(self, shape: Sequence[int], axis: int = -1) -> dict[str, Any]:
         return {"distribution": "fixed-structured", "density": f"{self.n}:{self.m}"}
 
     def with_tail(self, tail: Tail) -> NOfM:
