@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class CompressedLayer:
     Attributes:
         name: of the tensor.
         shape: of the matrix, ``(out, in)``.
+        norm: of the weights (Frobenius).
         scheme: as text.
         measurement: of the weights.
         storage: bits per weight of every term.
@@ -46,6 +47,7 @@ class CompressedLayer:
 
     name: str
     shape: tuple[int, int]
+    norm: float
     scheme: str
     measurement: Measurement
     storage: tuple[TermStorage, ...]
@@ -156,6 +158,7 @@ def _compressed(
     return CompressedLayer(
         name=layer.name,
         shape=layer.view.shape,
+        norm=float(np.linalg.norm(matrix)),
         scheme=str(scheme),
         measurement=measurement,
         storage=representation.storage(matrix.shape, stored=stored),
@@ -220,7 +223,7 @@ def _seen(
         yield rows if activations != AS_WEIGHTS or term.format is None else term.format.round(rows)
 
 
-def mean_output_error(layers: Iterable[CompressedLayer]) -> float:
+def mean_output_error(layers: Sequence[CompressedLayer]) -> float:
     """Root of the mean square of the layers' relative output errors, every layer counting the same."""
     errors = [layer.output_error for layer in layers]
     return math.sqrt(math.fsum(e * e for e in errors) / len(errors)) if errors else 0.0

@@ -1,0 +1,165 @@
+"""Every scheme scored on the model's weights and costed on every design: from a network with weights to a `Tradeoff`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fiberloom.codesign.compression import EXACT, CompressedLayer, Scheme, compress_layers, representation_of
+from fiberloom.codesign.network_cost import NetworkCost, Search, network_cost
+from fiberloom.codesign.network_weights import NetworkWeights
+from fiberloom.codesign.quality import Quality
+from fiberloom.codesign.represented_models import original_tensors, represented_module, represented_tensors
+from fiberloom.codesign.tradeoff import DENSE, Scored, Tradeoff, tradeoff
+from fiberloom.errors import FiberloomError, SpecError
+from fiberloom.representation import Representation, read_representation
+from fiberloom.representation.sdq import SDQ
+
+
+@dataclass(frozen=True)
+class NamedScheme:
+    """A scheme as the user calls it."""
+
+    name: str
+    scheme: Scheme
+
+    @property
+    def representation(self) -> Representation:
+        """What hardware runs."""
+        return representation_of(self.scheme)
+
+
+def read_scheme(text: str, method: str = "magnitude", criterion: str = "magnitude") -> NamedScheme:
+    """The scheme that `text` writes: a representation, or SDQ where a pattern and ``=>`` stand in front.
+
+    Args:
+        method, criterion: of SDQ (`fiberloom.representation.sdq.SDQ.read`).
+
+    Raises:
+        SpecError: for what can't be read.
+    """
+    name = " ".join(text.split())
+    if "=>" in text or "⇒" in text:
+        scheme = SDQ.read(text, method, criterion)
+        return NamedScheme(name if method == "magnitude" else f"{name} ({method})", scheme)
+    return NamedScheme(name, read_representation(text))
+
+
+@dataclass
+class Assessment:
+    """What is known so far; an interrupted one has the points that were finished.
+
+    Attributes:
+        weights: the model.
+        quality: what is asked of represented models.
+        activations: how they are represented where errors are measured (`compress_layers`).
+        structure: of the activations, for hardware (`network_cost`).
+        inputs: tensor → rows that meet it, from calibration data.
+        search: of mappings.
+        keep: whether the represented weights stay in memory.
+    """
+
+    weights: NetworkWeights
+    quality: Quality = field(default_factory=Quality)
+    activations: str | Representation = EXACT
+    structure: Any = None
+    inputs: Mapping[str, NDArray[Any]] | None = None
+    search: Search = field(default_factory=Search)
+    keep: bool = False
+    scored: dict[str, Scored] = field(default_factory=dict)
+    costs: dict[tuple[str, str], NetworkCost | FiberloomError] = field(default_factory=dict)
+
+    def run(
+        self,
+        designs: Sequence[str],
+        schemes: Sequence[NamedScheme],
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Tradeoff:
+        """Score and cost all of `schemes`, and the model as it is.
+
+        Args:
+            designs: names of the library; none: nothing is costed.
+            progress: told what is being done, and how many mappings of it are searched of how many.
+
+        Raises:
+            SpecError: for schemes or designs given twice, weights that are not numbers, or a quality function that raises.
+        """
+        names = [named.name for named in schemes]
+        for what, given in (("a representation", names), ("a design", list(designs))):
+            if len(set(given)) < len(given):
+                raise SpecError(f"{what} is given twice", hint="give each once")
+        tell = progress or (lambda what, done, whole: None)
+        dense = NamedScheme(DENSE, read_representation(DENSE))
+        for named in [dense, *(named for named in schemes if named.name != DENSE)]:
+            if named.name not in self.scored:
+                self.score(named, lambda layer, name=named.name: tell(f"{name}: {layer}", 0, 0))
+            for design in designs:
+                if (design, named.name) not in self.costs:
+                    self._cost(design, named, tell)
+        return self.tradeoff(designs, names)
+
+    def score(self, named: NamedScheme, progress: Callable[[str], None] | None = None) -> Scored:
+        """What `named` leaves of the weights, and of the model's quality.
+
+        Raises:
+            SpecError: as `run`.
+        """
+        asked = self.quality.function is not None
+        kept = (asked or self.keep) and named.name != DENSE
+        layers = tuple(
+            layer
+            for _, layer in compress_layers(
+                self.weights.layers,
+                [named.scheme],
+                inputs=self.inputs,
+                activations=self.activations if named.name != DENSE else EXACT,
+                keep_terms=kept,
+                progress=progress,
+            )
+        )
+        value = self._quality(named, layers) if asked else None
+        made = Scored(named.name, str(named.scheme), layers if self.keep else _without_terms(layers), value)
+        self.scored[named.name] = made
+        return made
+
+    def _quality(self, named: NamedScheme, layers: tuple[CompressedLayer, ...]) -> float:
+        weights = self.weights
+        if named.name == DENSE:
+            return self.quality.of(original_tensors(weights) if weights.module is None else _evaluating(weights.module))
+        if weights.module is None:
+            return self.quality.of(represented_tensors(weights, layers))
+        return self.quality.of(represented_module(weights, layers, named.scheme, self.activations))
+
+    def _cost(self, design: str, named: NamedScheme, tell: Callable[[str, int, int], None]) -> None:
+        def listen(done: int, whole: int) -> None:
+            tell(f"{named.name} on {design}", done, whole)
+
+        listen(0, 0)
+        try:
+            self.costs[design, named.name] = network_cost(
+                self.weights,
+                design,
+                named.representation if named.name != DENSE else None,
+                activations=self.structure,
+                search=self.search,
+                progress=listen,
+            )
+        except FiberloomError as error:  # the design can't run it: that is an answer
+            self.costs[design, named.name] = error
+
+    def tradeoff(self, designs: Sequence[str], names: Sequence[str]) -> Tradeoff:
+        """The points that are known."""
+        return tradeoff(self.weights, self.quality, self.scored, self.costs, designs, names)
+
+
+def _evaluating(module: Any) -> Any:
+    """A copy in evaluation mode: quality functions may do with it what they like."""
+    return copy.deepcopy(module).eval()
+
+
+def _without_terms(layers: tuple[CompressedLayer, ...]) -> tuple[CompressedLayer, ...]:
+    return tuple(replace(layer, terms=None) for layer in layers)

@@ -1,0 +1,179 @@
+"""A whole network with represented weights on a design: the layers' costs and their sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fiberloom.codesign.evaluation import SECONDS, LayerCost, Task, evaluate_all
+from fiberloom.codesign.network_weights import NetworkWeights
+from fiberloom.errors import FiberloomError, UnsupportedError
+from fiberloom.network_evaluation.cases import density_of
+from fiberloom.representation import Representation
+from fiberloom.workload.network import Operator, Role
+
+
+@dataclass(frozen=True)
+class Search:
+    """How mappings are searched.
+
+    Attributes:
+        objective: ``edp``, ``energy`` or ``latency``.
+        seconds: most time per mapping.
+        workers: processes; None: one per core.
+        cache: True for the user's cache folder, a folder, or False for none.
+    """
+
+    objective: str = "edp"
+    seconds: float = SECONDS
+    workers: int | None = None
+    cache: bool | str | Path = True
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """An operator of the network on the design; `cost` is of one computation of it.
+
+    Attributes:
+        tensor: the represented weights that it multiplies; None: it multiplies others.
+        count: how often the network computes it.
+    """
+
+    operator: str
+    tensor: str | None
+    count: int
+    cost: LayerCost
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What the products of a network cost, one after the other.
+
+    Attributes:
+        left_out: operators that no total holds → why.
+    """
+
+    design: str
+    operators: tuple[OperatorCost, ...]
+    left_out: Mapping[str, str]
+
+    @property
+    def cycles(self) -> float:
+        """Of all products."""
+        return math.fsum(o.cost.cycles * o.count for o in self.operators)
+
+    @property
+    def seconds(self) -> float:
+        """Of all products."""
+        return math.fsum(o.cost.seconds * o.count for o in self.operators)
+
+    @property
+    def energy_pj(self) -> float:
+        """Of all products."""
+        return math.fsum(o.cost.energy_pj * o.count for o in self.operators)
+
+    @property
+    def edp_j_s(self) -> float:
+        """Energy times time, of the whole."""
+        return self.energy_pj * 1e-12 * self.seconds
+
+    @property
+    def area_um2(self) -> float:
+        """Of the design."""
+        return max((o.cost.area_um2 for o in self.operators), default=0.0)
+
+    @property
+    def energy_by_component_pj(self) -> dict[str, float]:
+        """By level and compute."""
+        found: dict[str, float] = {}
+        for o in self.operators:
+            for name, pj in o.cost.energy_by_component_pj.items():
+                found[name] = found.get(name, 0.0) + pj * o.count
+        return found
+
+    def throughput(self, kind: str) -> float:
+        """Multiples of dense 16-bit throughput over all products with represented weights, by their multiplications.
+
+        Args:
+            kind: ``ideal`` or ``menu``.
+        """
+        mine = [o for o in self.operators if o.tensor is not None]
+        time = math.fsum(o.count * o.cost.macs / getattr(o.cost, f"{kind}_throughput") for o in mine)
+        return sum(o.count * o.cost.macs for o in mine) / time if time else 1.0
+
+    @property
+    def certificates(self) -> dict[str, Any]:
+        """How many mappings are proved optimal, and the largest gap of the others."""
+        gaps = [o.cost.certificate.get("gap", 1.0) for o in self.operators]
+        proved = sum(o.cost.certificate.get("status") == "optimal" for o in self.operators)
+        return {"layers": len(gaps), "proved": proved, "largest_gap": max(gaps, default=0.0)}
+
+
+def network_cost(
+    weights: NetworkWeights,
+    design: str,
+    representation: Representation | None,
+    *,
+    activations: Any = None,
+    search: Search | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NetworkCost:
+    """Every product of the network on `design`, the chosen weights in `representation` (None: dense).
+
+    Args:
+        activations: what structure the activations have (see `fiberloom.codesign.evaluation.Task`); None: the share of non-zeros
+            that the network states for them.
+        progress: told how many mappings are searched, and how many there are.
+
+    Raises:
+        SpecError, UnsupportedError: when the design can't run the represented weights. Products of other operands that it
+            can't take are left out.
+    """
+    search = search or Search()
+    chosen = {layer.name for layer in weights.layers}
+    tasks, known, left_out = [], [], dict[str, str]()
+    for operator in weights.network.einsums:
+        tensor = next((name for name in operator.operands.values() if name in chosen), None)
+        task = _task(weights, operator, design, representation if tensor is not None else None, activations)
+        if tensor is None:
+            try:
+                (cost,) = _evaluated([task], search, None)
+            except FiberloomError as error:
+                left_out[operator.name] = error.problem
+                continue
+            known.append(OperatorCost(operator.name, None, operator.count, cost))
+        else:
+            tasks.append((operator, tensor, task))
+    costs = _evaluated([task for _, _, task in tasks], search, progress)
+    made = [
+        OperatorCost(operator.name, tensor, operator.count, cost)
+        for (operator, tensor, _), cost in zip(tasks, costs, strict=True)
+    ]
+    if not made:
+        raise UnsupportedError(f"no product of '{weights.network.name}' has represented weights")
+    return NetworkCost(design, (*made, *known), left_out)
+
+
+def _evaluated(tasks: list[Task], search: Search, progress: Callable[[int, int], None] | None) -> list[LayerCost]:
+    return evaluate_all(
+        tasks,
+        objective=search.objective,
+        seconds=search.seconds,
+        workers=search.workers,
+        cache=search.cache,
+        progress=progress,
+    )
+
+
+def _task(
+    weights: NetworkWeights, operator: Operator, design: str, representation: Representation | None, activations: Any
+) -> Task:
+    einsum = weights.network.resolved(operator)
+    if activations is None:
+        operands = {t.name: weights.network.tensors.get(operator.operands.get(t.name, "")) for t in einsum.inputs}
+        moving = [name for name, own in operands.items() if own is None or own.role is not Role.PARAMETER]
+        activations = min((density_of(einsum, name) for name in moving), default=1.0)
+    return Task(einsum, design, representation, activations, name=operator.name)
