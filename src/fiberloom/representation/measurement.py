@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberloom.errors import SpecError
 from fiberloom.representation.array import as_rows, checked_axis, checked_values
 from fiberloom.representation.term import Representation
 from fiberloom.representation.threads import in_slabs
@@ -55,28 +57,55 @@ def measure(
     else:
         rows = as_rows(values, axis)
         sums = in_slabs(lambda at: _sums(rows[at], representation, -1, None), rows)
-    error, squared, before, after, lost, *kept = np.array(sums).sum(axis=0).tolist()
+    totals = np.array(sums).sum(axis=0).tolist()
+    kept = zip(fixed, totals[_COMPARED:], strict=True)
+    return _measurement(totals, values.size, tuple((k if n is None else n) / values.size for n, k in kept))
+
+
+def compare(original: NDArray[Any], represented: NDArray[Any]) -> Measurement:
+    """How `represented`, however it came about, differs from `original`; its `stored` is empty.
+
+    Raises:
+        SpecError: for values that are not finite real numbers, or shapes that differ.
+    """
+    before, after = checked_values(original), checked_values(represented)
+    if before.shape != after.shape:
+        raise SpecError(f"a tensor of shape {before.shape} can't be compared with one of shape {after.shape}")
+    return _measurement(_difference(before, after), before.size, ())
+
+
+_COMPARED: Final = 5
+"""Figures of `_difference`."""
+
+
+def _measurement(sums: Sequence[float], elements: int, stored: tuple[float, ...]) -> Measurement:
+    error, squared, before, after, lost = sums[:_COMPARED]
     return Measurement(
         relative_error=math.sqrt(error / squared) if squared else 0.0,
         dropped_nonzeros=lost / before if before else 0.0,
-        density=after / values.size,
-        original_density=before / values.size,
-        elements=values.size,
-        stored=tuple((k if n is None else n) / values.size for n, k in zip(fixed, kept, strict=True)),
+        density=after / elements,
+        original_density=before / elements,
+        elements=elements,
+        stored=stored,
     )
 
 
 def _sums(
     original: NDArray[Any], representation: Representation, axis: int, importance: NDArray[Any] | None
 ) -> tuple[float, ...]:
-    """Squared error, squared norm, non-zeros before, after, of the former those that are zero now, and places kept per term."""
+    """The figures of `_difference`, and the places kept by each term."""
     represented, kept = None, []
     for places, held in representation.split(original, axis, importance):
         kept.append(int(np.count_nonzero(places)))
         represented = held if represented is None else represented + held
     assert represented is not None
+    return *_difference(original, represented), *kept
+
+
+def _difference(original: NDArray[Any], represented: NDArray[Any]) -> tuple[float, float, int, int, int]:
+    """Squared error, squared norm, non-zeros before, after, and of the former those that are zero now."""
     before, after = original != 0, represented != 0
     squared = float(np.square(original, dtype=np.float64).sum())
     error = float(np.square(represented - original, dtype=np.float64).sum())
     lost = int(np.count_nonzero(before & ~after))
-    return error, squared, int(np.count_nonzero(before)), int(np.count_nonzero(after)), lost, *kept
+    return error, squared, int(np.count_nonzero(before)), int(np.count_nonzero(after)), lost

@@ -50,11 +50,14 @@ def term_storage(
 ) -> TermStorage:
     """Bits of `term`, of which a `share` of all elements is stored.
 
-    Rigid patterns keep scales for blocks of stored values, others for blocks of places.
+    Rigid patterns keep scales for blocks of stored values, others for blocks of places. What stores nothing takes no bits.
     """
+    if share == 0:
+        return TermStorage(0.0, 0.0, 0.0, "U")
     bits = unquantized_bits if term.format is None else term.format.bits
     scale = 0.0 if term.format is None else term.format.bits_per_element - term.format.bits
-    name, found = _chosen(term, term.pattern.metadata_bits(shape, axis), metadata)
+    pattern = term.pattern.with_share(Fraction(share))
+    name, found = _chosen(term, pattern.metadata_bits(shape, axis), metadata)
     return TermStorage(
         values=float(share * bits),
         scales=float(share) * scale if term.pattern.rigid else scale,

@@ -152,6 +152,10 @@ class Pattern(ABC):
 
         return ActualDensity.from_array(kept)
 
+    def with_share(self, share: Fraction) -> Pattern:
+        """The same pattern where it keeps `share` of the elements, if that depends on the tensor; else itself."""
+        return self
+
     def with_tail(self, tail: Tail) -> Pattern:
         """The same pattern with another tail policy.
 

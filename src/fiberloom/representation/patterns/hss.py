@@ -137,6 +137,20 @@ class HSS(Pattern):
     def with_tail(self, tail: Tail) -> HSS:
         return replace(self, tail=tail)
 
+    def with_share(self, share: Fraction) -> HSS:
+        unknown = [rule for rule in self._rules if isinstance(rule, Anywhere) and rule.share is None]
+        if len(unknown) != 1:
+            return self
+        known = [
+            Fraction(r.kept, r.of) if isinstance(r, Blocks) else r.share for r in self._rules if r is not unknown[0]
+        ]
+        rest = min(Fraction(1), share / math.prod((part for part in known if part is not None), start=Fraction(1)))
+        ranks = (
+            replace(rank, rule=replace(rank.rule, share=rest)) if rank.rule is unknown[0] else rank
+            for rank in self.ranks
+        )
+        return replace(self, ranks=tuple(ranks))
+
     @property
     def _rules(self) -> list[Blocks | Anywhere]:
         return [rank.rule for rank in self.ranks if rank.rule is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -18,7 +18,7 @@ from fiberloom.representation.patterns._base import Pattern, row_lengths, size_o
 from fiberloom.representation.patterns._largest import largest, largest_of_rows
 from fiberloom.representation.patterns._metadata import bits_of_random
 
-_TEXT = re.compile(r"unstructured(?:\s*\((?P<inside>.*)\)|\s+(?P<bare>\S+))?", re.IGNORECASE)
+_TEXT = re.compile(r"unstructured(?:\s*\((?P<inside>.*)\)|\s+(?P<bare>[\d.]\S*))?", re.IGNORECASE)
 _ROW = re.compile(r"(.*?)\s*/\s*row")
 
 
@@ -102,6 +102,9 @@ class Unstructured(Pattern):
         _, length = row_lengths(shape, axis)
         pattern = f"C0({count_of(self.kept, length)}:{length})"
         return {"distribution": "hierarchical", "pattern": pattern, "axis": checked_axis(shape, axis)}
+
+    def with_share(self, share: Fraction) -> Unstructured:
+        return self if self.kept is not None else replace(self, kept=share)
 
     def __str__(self) -> str:
         if self.kept is None:
