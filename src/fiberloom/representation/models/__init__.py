@@ -16,6 +16,8 @@ from fiberloom.representation.models.compress import Compressed, LayerReport, co
 from fiberloom.representation.models.finetune import finetune, plain
 from fiberloom.representation.models.layers import Untouched
 from fiberloom.representation.models.quality import Accuracy, Agreement, OutputError, OwnQuality, Perplexity, Quality
+from fiberloom.representation.models.sensitivity import Mixed, Sensitivity, allocate_representations, sensitivities
+from fiberloom.representation.models.tasder import Search, activation_densities, tasder_activations, tasder_weights
 
 __all__ = [
     "Accumulator",
@@ -23,12 +25,20 @@ __all__ = [
     "Agreement",
     "Compressed",
     "LayerReport",
+    "Mixed",
     "OutputError",
     "OwnQuality",
     "Perplexity",
     "Quality",
+    "Search",
+    "Sensitivity",
     "Untouched",
+    "activation_densities",
+    "allocate_representations",
     "compress",
     "finetune",
     "plain",
+    "sensitivities",
+    "tasder_activations",
+    "tasder_weights",
 ]

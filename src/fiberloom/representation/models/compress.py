@@ -131,7 +131,7 @@ def compress(
     batches = checked_batches(calibration)
     if sequential not in ("block", "layer", "none"):
         raise SpecError(f"no order is called '{sequential}'", hint=nearest(sequential, ["block", "layer", "none"]))
-    result = model if in_place else _copy(model)
+    result = model if in_place else copied(model)
     refused = open_attention(result)
     layers, untouched = layers_of(result, exclude)
     untouched = _with_reasons(untouched, refused)
@@ -206,7 +206,7 @@ def _samples(
 
     found: dict[str, Tensor] = {}
     if batches:
-        observe(model, layers, batches[:1], lambda layer, inputs: found.setdefault(layer.name, inputs.detach()), calls)  # type: ignore[func-returns-value,arg-type]
+        observe(model, layers, batches[:1], lambda layer, inputs: found.setdefault(layer.name, inputs.detach()), calls)
     return found
 
 
@@ -270,7 +270,7 @@ def _with_reasons(untouched: list[Untouched], refused: Mapping[str, str]) -> lis
     ]
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
     """A copy of `model` that shares the weights of layers, which are replaced and never written to."""
     layers, _ = layers_of(model)
     shared: dict[int, Any] = {id(layer.module.weight): layer.module.weight for layer in layers}

@@ -104,7 +104,7 @@ class CompressedLayer(nn.Module):
             total = self._accumulated(self.accumulator, inputs)
         else:
             parts = zip(self.inputs, self.matrices, strict=True)
-            total = sum(multiply(self.geometry, inputs, matrix, held) for held, matrix in parts)  # type: ignore[assignment]
+            total = sum(multiply(self.geometry, inputs, matrix, held) for held, matrix in parts)
         return total if self.bias is None else self.geometry.add_bias(total, self.bias)
 
     def _accumulated(self, accumulator: Accumulator, inputs: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Accuracy(Quality):
         found = []
         with evaluating(model):
             for inputs, labels in zip(self._inputs.split(self._batch), self._labels.split(self._batch), strict=True):
-                chosen = _tensor(call(model, inputs)).argmax(-1)
+                chosen = tensor_of(call(model, inputs)).argmax(-1)
                 if chosen.shape != labels.shape:
                     raise SpecError(
                         f"the model's choices have the shape {tuple(chosen.shape)}, labels {tuple(labels.shape)}",
@@ -98,7 +98,7 @@ class Perplexity(Quality):
         found = []
         with evaluating(model):
             for window in self._tokens.split(self._batch):
-                logits = _tensor(call(model, window[:, :-1]))
+                logits = tensor_of(call(model, window[:, :-1]))
                 if logits.shape[:-1] != window[:, 1:].shape:
                     raise SpecError(
                         f"the model's output {tuple(logits.shape)} is no logits for {tuple(window[:, 1:].shape)}"
@@ -168,6 +168,8 @@ class OwnQuality(Quality):
         try:
             with evaluating(model):
                 result = self._function(model)
+        except SpecError:
+            raise
         except Exception as error:
             place = _place(error)
             raise SpecError(
@@ -204,22 +206,22 @@ def read_quality(quality: Quality | Callable[[nn.Module], Any]) -> Quality:
 def _outputs(model: nn.Module, batches: Sequence[Batch]) -> Iterable[Tensor]:
     with evaluating(model):
         for batch in batches:
-            yield _tensor(call(model, batch))
+            yield tensor_of(call(model, batch))
 
 
 def _rows(output: Tensor) -> Tensor:
     return output.detach().double().flatten(1) if output.dim() > 1 else output.detach().double().unsqueeze(1)
 
 
-def _tensor(output: Any) -> Tensor:
+def tensor_of(output: Any) -> Tensor:
     """The tensor that a model's output is or leads with."""
     if isinstance(output, Tensor):
         return output
     for name in ("logits", "last_hidden_state"):  # transformers' outputs
         if hasattr(output, name):
-            return _tensor(getattr(output, name))
+            return tensor_of(getattr(output, name))
     if isinstance(output, tuple | list) and output:
-        return _tensor(output[0])
+        return tensor_of(output[0])
     raise SpecError(f"the model's output, a {type(output).__name__}, leads with no tensor")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
+from fiberloom.representation.array import checked_values
 from fiberloom.representation.calibration import InputStatistics
 from fiberloom.representation.formats import Integer
 from fiberloom.representation.models._arrays import as_array, as_tensor
@@ -20,7 +21,7 @@ from fiberloom.representation.notation import read_representation
 from fiberloom.representation.patterns import Dense
 from fiberloom.representation.pruning import Method, prune
 from fiberloom.representation.sdq import SDQ
-from fiberloom.representation.term import Representation, Term, checked_values
+from fiberloom.representation.term import Representation, Term
 
 
 @dataclass(frozen=True)
