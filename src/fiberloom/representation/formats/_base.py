@@ -45,6 +45,11 @@ class NumberFormat(ABC):
         """Width of a multiplier's input: hidden bit included for floats, all bits for integers."""
 
     @property
+    @abstractmethod
+    def fixed_point_bits(self) -> int:
+        """Bits of the narrowest integer, unsigned for unsigned formats, whose steps hold every number of the element."""
+
+    @property
     def is_float(self) -> bool:
         """Whether elements have an exponent."""
         return self.exponent_bits > 0
@@ -52,6 +57,11 @@ class NumberFormat(ABC):
     @property
     def block(self) -> int | None:
         """Elements that share a scale within a row; None where no scale is finer than a row."""
+        return None
+
+    @property
+    def block_scale(self) -> NumberFormat | None:
+        """Format of the scales of blocks; None where no scale is finer than a row."""
         return None
 
     @property

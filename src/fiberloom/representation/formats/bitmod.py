@@ -62,8 +62,17 @@ class BitMod(NumberFormat):
         return max(int(abs(s)).bit_length() for s in self.specials if int(s) % 2)
 
     @property
+    def fixed_point_bits(self) -> int:
+        quanta = self.element.smallest / (1 << self.element.fraction)
+        return max(self.element.fixed_point_bits, *(int(abs(s) / quanta).bit_length() + 1 for s in self.specials))
+
+    @property
     def block(self) -> int | None:
         return self.scaling.block
+
+    @property
+    def block_scale(self) -> NumberFormat | None:
+        return self.scaling.scale
 
     @property
     def bits_per_element(self) -> float:

@@ -33,6 +33,10 @@ class Ternary(ElementFormat):
         return 1
 
     @property
+    def fixed_point_bits(self) -> int:
+        return 2
+
+    @property
     def largest(self) -> float:
         return 1.0
 
@@ -82,6 +86,10 @@ class Binary(ElementFormat):
     @property
     def significand_bits(self) -> int:
         return 1
+
+    @property
+    def fixed_point_bits(self) -> int:
+        return 2
 
     @property
     def largest(self) -> float:

@@ -69,8 +69,16 @@ class Hadamard(NumberFormat):
         return self.inner.significand_bits
 
     @property
+    def fixed_point_bits(self) -> int:
+        return self.inner.fixed_point_bits
+
+    @property
     def block(self) -> int | None:
         return self.inner.block
+
+    @property
+    def block_scale(self) -> NumberFormat | None:
+        return self.inner.block_scale
 
     @property
     def rowwise(self) -> bool:

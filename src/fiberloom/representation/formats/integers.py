@@ -56,6 +56,10 @@ class Integer(ElementFormat):
         return self.width
 
     @property
+    def fixed_point_bits(self) -> int:
+        return self.width
+
+    @property
     def largest(self) -> float:
         return ((1 << (self.width - self.signed)) - 1) / (1 << self.point)
 

@@ -84,6 +84,10 @@ class Minifloat(ElementFormat):
         return self.fraction + 1
 
     @property
+    def fixed_point_bits(self) -> int:
+        return self.largest_exponent - self.lowest_exponent + self.fraction + 2
+
+    @property
     def policy(self) -> Specials:
         """What the topmost patterns mean."""
         return self.specials or usual_specials(self.exponent, self.fraction)

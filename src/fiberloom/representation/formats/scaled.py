@@ -202,8 +202,16 @@ class Scaled(NumberFormat):
         return self.element.significand_bits
 
     @property
+    def fixed_point_bits(self) -> int:
+        return self.element.fixed_point_bits
+
+    @property
     def block(self) -> int | None:
         return self.scaling.block
+
+    @property
+    def block_scale(self) -> NumberFormat | None:
+        return self.scaling.scale if self.block is not None else None
 
     @property
     def rowwise(self) -> bool:

@@ -34,6 +34,10 @@ class PowerOfTwo(ElementFormat):
         return 1
 
     @property
+    def fixed_point_bits(self) -> int:
+        return 256
+
+    @property
     def largest(self) -> float:
         return 2.0**127
 
