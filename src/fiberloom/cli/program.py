@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fiberloom.cli.algorithms import algorithms
+from fiberloom.cli.codesign import codesign
 from fiberloom.cli.compress import compress
 from fiberloom.cli.convert import import_files
 from fiberloom.cli.cost_models import cost_models
@@ -49,6 +50,7 @@ app.command("mapspace")(mapspace)
 app.command("network")(network)
 app.command("profile")(profile)
 app.add_typer(compress, name="compress")
+app.command("codesign")(codesign)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fiberloom.codesign.compression import EXACT, CompressedLayer, Scheme, compress_layers, representation_of
+from fiberloom.codesign.compression import EXACT, Scheme, compress_layers, representation_of
 from fiberloom.codesign.network_cost import NetworkCost, Search, network_cost
 from fiberloom.codesign.network_weights import NetworkWeights
 from fiberloom.codesign.quality import Quality
@@ -31,6 +31,11 @@ class NamedScheme:
     def representation(self) -> Representation:
         """What hardware runs."""
         return representation_of(self.scheme)
+
+    @property
+    def unquantised(self) -> bool:
+        """Whether a term has no number format."""
+        return any(term.format is None for term in self.representation.terms)
 
 
 def read_scheme(text: str, method: str = "magnitude", criterion: str = "magnitude") -> NamedScheme:
@@ -59,8 +64,8 @@ class Assessment:
         activations: how they are represented where errors are measured (`compress_layers`).
         structure: of the activations, for hardware (`network_cost`).
         inputs: tensor → rows that meet it, from calibration data.
+        batches: of inputs of the module, as calibration data.
         search: of mappings.
-        keep: whether the represented weights stay in memory.
     """
 
     weights: NetworkWeights
@@ -68,8 +73,8 @@ class Assessment:
     activations: str | Representation = EXACT
     structure: Any = None
     inputs: Mapping[str, NDArray[Any]] | None = None
+    batches: Sequence[Any] | None = None
     search: Search = field(default_factory=Search)
-    keep: bool = False
     scored: dict[str, Scored] = field(default_factory=dict)
     costs: dict[tuple[str, str], NetworkCost | FiberloomError] = field(default_factory=dict)
 
@@ -108,31 +113,45 @@ class Assessment:
         Raises:
             SpecError: as `run`.
         """
-        asked = self.quality.function is not None
-        kept = (asked or self.keep) and named.name != DENSE
-        layers = tuple(
-            layer
-            for _, layer in compress_layers(
-                self.weights.layers,
-                [named.scheme],
-                inputs=self.inputs,
-                activations=self.activations if named.name != DENSE else EXACT,
-                keep_terms=kept,
-                progress=progress,
-            )
-        )
-        value = self._quality(named, layers) if asked else None
-        made = Scored(named.name, str(named.scheme), layers if self.keep else _without_terms(layers), value)
+        dense = named.name == DENSE
+        if self.weights.module is not None and not dense and self._through_module:
+            made = self._score_module(named)
+        else:
+            made = self._score_arrays(named, progress, dense=dense)
         self.scored[named.name] = made
         return made
 
-    def _quality(self, named: NamedScheme, layers: tuple[CompressedLayer, ...]) -> float:
-        weights = self.weights
-        if named.name == DENSE:
-            return self.quality.of(original_tensors(weights) if weights.module is None else _evaluating(weights.module))
-        if weights.module is None:
-            return self.quality.of(represented_tensors(weights, layers))
-        return self.quality.of(represented_module(weights, layers, named.scheme, self.activations))
+    @property
+    def _through_module(self) -> bool:
+        """Whether the module itself has to compute: for its quality, or with calibration data run through it."""
+        return self.quality.function is not None or self.batches is not None
+
+    def _score_module(self, named: NamedScheme) -> Scored:
+        activations = None if self.activations == EXACT else self.activations
+        model, layers = represented_module(self.weights, named.scheme, activations, self.batches)
+        value = self.quality.of(model) if self.quality.function is not None else None
+        return Scored(named.name, str(named.scheme), layers, value, named.unquantised)
+
+    def _score_arrays(self, named: NamedScheme, progress: Callable[[str], None] | None, *, dense: bool) -> Scored:
+        asked = self.quality.function is not None
+        layers = tuple(
+            compress_layers(
+                self.weights.layers,
+                named.scheme,
+                inputs=self.inputs,
+                activations=EXACT if dense else self.activations,
+                keep_terms=asked and not dense,
+                progress=progress,
+            )
+        )
+        value = None
+        if asked and dense:
+            module = self.weights.module
+            value = self.quality.of(original_tensors(self.weights) if module is None else copy.deepcopy(module).eval())
+        elif asked:
+            value = self.quality.of(represented_tensors(self.weights, layers))
+        light = tuple(replace(layer, terms=None) for layer in layers)
+        return Scored(named.name, str(named.scheme), light, value, named.unquantised)
 
     def _cost(self, design: str, named: NamedScheme, tell: Callable[[str, int, int], None]) -> None:
         def listen(done: int, whole: int) -> None:
@@ -154,12 +173,3 @@ class Assessment:
     def tradeoff(self, designs: Sequence[str], names: Sequence[str]) -> Tradeoff:
         """The points that are known."""
         return tradeoff(self.weights, self.quality, self.scored, self.costs, designs, names)
-
-
-def _evaluating(module: Any) -> Any:
-    """A copy in evaluation mode: quality functions may do with it what they like."""
-    return copy.deepcopy(module).eval()
-
-
-def _without_terms(layers: tuple[CompressedLayer, ...]) -> tuple[CompressedLayer, ...]:
-    return tuple(replace(layer, terms=None) for layer in layers)

@@ -22,7 +22,7 @@ Scheme = Representation | SDQ
 
 EXACT: Final = "exact"
 """Activations stay as they are."""
-AS_WEIGHTS: Final = "as-weights"
+TERMS: Final = "terms"
 """Activations that meet a term of the weights are rounded to the term's number format (SDQ, arXiv:2406.13868)."""
 
 _DRAWN_ROWS: Final = 128
@@ -68,39 +68,34 @@ def representation_of(scheme: Scheme) -> Representation:
 
 def compress_layers(
     layers: Sequence[LayerWeights],
-    schemes: Sequence[Scheme],
+    scheme: Scheme,
     *,
     inputs: Mapping[str, NDArray[Any]] | None = None,
     activations: str | Representation = EXACT,
     keep_terms: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> Iterator[tuple[int, CompressedLayer]]:
-    """Every layer under every scheme, one layer at a time: memory is that of one layer, and of the terms that are kept.
+) -> Iterator[CompressedLayer]:
+    """Every layer under a scheme, one at a time: memory is that of one layer, and of the terms that are kept.
 
     The output error is that of the product with the rows of `inputs`, or the expected one on Gaussian inputs, which for
     activations that stay as they are is the relative error of the weights: E‖ΔW·x‖² = ‖ΔW‖².
 
     Args:
         inputs: tensor → rows ``(rows, in)`` that meet it, from calibration data.
-        activations: how they are represented: `EXACT`, `AS_WEIGHTS`, or a representation.
+        activations: how they are represented: `EXACT`, `TERMS`, or a representation.
         keep_terms: whether results hold the terms' values.
         progress: told which layer is worked on.
 
-    Yields:
-        Index of the scheme, and the layer under it; layers in order, schemes within a layer.
-
     Raises:
-        SpecError: for weights that are no finite numbers, schemes that need inputs when there are none, inputs of another width.
+        SpecError: for weights that are no finite numbers, a scheme that needs inputs when there are none, inputs of another width.
     """
-    held = activations if activations in (EXACT, AS_WEIGHTS) else read_representation(activations)
+    held = activations if activations in (EXACT, TERMS) else read_representation(activations)
     for layer in layers:
         if progress is not None:
             progress(layer.name)
         matrix = layer.matrix()
         rows = _rows(layer, inputs)
-        statistics = _statistics(layer, schemes, rows)
-        for index, scheme in enumerate(schemes):
-            yield index, _compressed(layer, matrix, scheme, rows, statistics, held, keep_terms)
+        yield _compressed(layer, matrix, scheme, rows, _statistics(layer, scheme, rows), held, keep_terms)
 
 
 def _rows(layer: LayerWeights, inputs: Mapping[str, NDArray[Any]] | None) -> NDArray[Any] | None:
@@ -115,16 +110,15 @@ def _rows(layer: LayerWeights, inputs: Mapping[str, NDArray[Any]] | None) -> NDA
     return rows.astype(np.float32, copy=False)
 
 
-def _statistics(layer: LayerWeights, schemes: Sequence[Scheme], rows: NDArray[Any] | None) -> InputStatistics | None:
-    wanting = [scheme for scheme in schemes if isinstance(scheme, SDQ) and scheme.needs_calibration]
-    if not wanting:
+def _statistics(layer: LayerWeights, scheme: Scheme, rows: NDArray[Any] | None) -> InputStatistics | None:
+    if not isinstance(scheme, SDQ) or not scheme.needs_calibration:
         return None
     if rows is None:
         raise SpecError(
-            f"'{wanting[0]}' by {wanting[0].method} needs the inputs of '{layer.name}'",
+            f"'{scheme}' by {scheme.method} and {scheme.criterion} needs the inputs of '{layer.name}'",
             hint="give --calibration, or choose --method magnitude --criterion magnitude",
         )
-    statistics = InputStatistics(layer.view.shape[1], any(scheme.needs_second_moments for scheme in wanting))
+    statistics = InputStatistics(layer.view.shape[1], scheme.needs_second_moments)
     statistics.add(rows)
     return statistics
 
@@ -140,7 +134,7 @@ def _compressed(
 ) -> CompressedLayer:
     representation = representation_of(scheme)
     terms: tuple[NDArray[Any], ...] | None = None
-    quantised = activations != EXACT and not (activations == AS_WEIGHTS and not _formats(representation))
+    quantised = activations != EXACT and not (activations == TERMS and not _formats(representation))
     if isinstance(scheme, SDQ):
         terms = scheme.decompose(matrix, statistics).terms
         measurement = measured_terms(matrix, representation, terms)
@@ -220,7 +214,7 @@ def _seen(
     if isinstance(activations, Representation):
         rows = activations.project(rows)
     for term in representation.terms:
-        yield rows if activations != AS_WEIGHTS or term.format is None else term.format.round(rows)
+        yield rows if activations != TERMS or term.format is None else term.format.round(rows)
 
 
 def mean_output_error(layers: Sequence[CompressedLayer]) -> float:

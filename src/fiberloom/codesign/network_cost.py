@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from fiberloom.architecture.library import describe
 from fiberloom.codesign.evaluation import SECONDS, LayerCost, Task, evaluate_all
 from fiberloom.codesign.network_weights import NetworkWeights
+from fiberloom.codesign.passes import checked_menu, plan_passes, stored_terms
 from fiberloom.errors import FiberloomError, UnsupportedError
 from fiberloom.network_evaluation.cases import density_of
 from fiberloom.representation import Representation
@@ -53,10 +56,12 @@ class NetworkCost:
     """What the products of a network cost, one after the other.
 
     Attributes:
+        menu_throughput: of the represented weights, see `menu_throughput`.
         left_out: operators that no total holds → why.
     """
 
     design: str
+    menu_throughput: float
     operators: tuple[OperatorCost, ...]
     left_out: Mapping[str, str]
 
@@ -93,16 +98,6 @@ class NetworkCost:
             for name, pj in o.cost.energy_by_component_pj.items():
                 found[name] = found.get(name, 0.0) + pj * o.count
         return found
-
-    def throughput(self, kind: str) -> float:
-        """Multiples of dense 16-bit throughput over all products with represented weights, by their multiplications.
-
-        Args:
-            kind: ``ideal`` or ``menu``.
-        """
-        mine = [o for o in self.operators if o.tensor is not None]
-        time = math.fsum(o.count * o.cost.macs / getattr(o.cost, f"{kind}_throughput") for o in mine)
-        return sum(o.count * o.cost.macs for o in mine) / time if time else 1.0
 
     @property
     def certificates(self) -> dict[str, Any]:
@@ -154,7 +149,24 @@ def network_cost(
     ]
     if not made:
         raise UnsupportedError(f"no product of '{weights.network.name}' has represented weights")
-    return NetworkCost(design, (*made, *known), left_out)
+    return NetworkCost(design, menu_throughput(representation, design), (*made, *known), left_out)
+
+
+def menu_throughput(representation: Representation | None, design: str) -> float:
+    """Multiples of dense throughput as a design's menu runs the terms: 1 / Σ density/T over the passes.
+
+    As in `Representation.ideal_throughput`, T is 16 over the bits of a number format, and 1 for values without one: those run
+    in the design's own format, and count beside a dense product in the same.
+
+    Raises:
+        UnsupportedError: when the design can't run them.
+    """
+    info = describe(design)
+    menu = checked_menu(info.menu, design)
+    terms = stored_terms(representation)
+    passes = plan_passes(terms, menu, menu.weights)
+    rates = [Fraction(1) if terms[min(p.term, len(terms) - 1)].format is None else p.rate for p in passes]
+    return float(1 / sum((p.entry.density / rate for p, rate in zip(passes, rates, strict=True)), Fraction(0)))
 
 
 def _evaluated(tasks: list[Task], search: Search, progress: Callable[[int, int], None] | None) -> list[LayerCost]:

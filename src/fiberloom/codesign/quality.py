@@ -10,7 +10,9 @@ from typing import Any, Final
 from fiberloom.errors import FiberloomError, SpecError
 
 OUTPUT_ERROR: Final = "output error"
-WEIGHTS_ARE_NO_PROXY: Final = "errors of weights and of single layers are no proxy for accuracy: give a quality function to learn what the model loses"
+WEIGHTS_ARE_NO_PROXY: Final = (
+    "errors of weights and of layers are no proxy for accuracy: a quality function says what the model loses"
+)
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.codesign.compression import AS_WEIGHTS, EXACT, CompressedLayer, Scheme, representation_of
-from fiberloom.codesign.network_weights import NetworkWeights
+from fiberloom.codesign.compression import CompressedLayer, Scheme, representation_of
+from fiberloom.codesign.network_weights import LayerWeights, NetworkWeights
 from fiberloom.errors import SpecError
-from fiberloom.representation import Representation, Term, read_representation
-from fiberloom.representation.patterns import Dense
+from fiberloom.representation import Measurement, Representation
 
 
 def represented_tensors(weights: NetworkWeights, layers: Sequence[CompressedLayer]) -> dict[str, NDArray[Any]]:
@@ -37,47 +35,62 @@ def total(layer: CompressedLayer) -> NDArray[Any]:
 
 def original_tensors(weights: NetworkWeights) -> dict[str, NDArray[Any]]:
     """The tensors as they are, by name."""
-    return {layer.name: np.ascontiguousarray(layer.view.tensor(layer.matrix())) for layer in weights.layers}
+    return {layer.name: np.array(layer.view.tensor(layer.matrix())) for layer in weights.layers}
 
 
 def represented_module(
-    weights: NetworkWeights, layers: Sequence[CompressedLayer], scheme: Scheme, activations: str | Representation
-) -> Any:
-    """A copy of the PyTorch module whose layers compute with the terms; the module itself stays as it is.
+    weights: NetworkWeights, scheme: Scheme, activations: str | Representation | None, batches: Iterable[Any] | None
+) -> tuple[Any, tuple[CompressedLayer, ...]]:
+    """A copy of the PyTorch module whose chosen layers compute with the terms, and what became of each.
+
+    Args:
+        activations: None, ``terms`` or a representation (`fiberloom.representation.models.compress`).
+        batches: of calibration inputs.
 
     Raises:
-        SpecError: if a tensor of the network is the weight of no layer of the module that is known here.
+        SpecError: if a tensor of the network is the weight of no layer of the module that is known there, and as `compress`.
     """
-    from fiberloom.representation.models._arrays import as_tensor
-    from fiberloom.representation.models.compressed_layer import CompressedLayer as Layer
-    from fiberloom.representation.models.compressed_layer import Operands
-    from fiberloom.representation.models.layers import layers_of, replace
+    from fiberloom.representation.models import compress
+    from fiberloom.representation.models.layers import layers_of
 
-    made = copy.deepcopy(weights.module)
-    found = {f"{layer.name}.weight": layer for layer in layers_of(made)[0]}
-    inputs = input_representations(scheme, activations)
-    for layer in layers:
-        own = found.get(layer.name)
-        if own is None:
-            raise SpecError(
-                f"'{layer.name}' is the weight of no linear layer or convolution of the module",
-                hint="leave it out with --exclude",
-            )
-        assert layer.terms is not None
-        own_matrix = own.geometry.matrix(own.module.weight)
-        addends = [
-            Operands(as_tensor(term.reshape(tuple(own_matrix.shape)), own.module.weight), seen)
-            for term, seen in zip(layer.terms, inputs, strict=True)
-        ]
-        replace(made, own.name, Layer(own.geometry, addends, own.module.bias))
-    return made.eval()
+    wanted = {_layer_name(layer): layer for layer in weights.layers}
+    known = [layer.name for layer in layers_of(weights.module)[0]]
+    missing = [layer.name for name, layer in wanted.items() if name not in known]
+    if missing:
+        raise SpecError(
+            f"'{missing[0]}' is the weight of no linear layer or convolution of the module",
+            hint=f"leave it out: --exclude {missing[0]}",
+        )
+    excluded = [name for name in known if name not in wanted]
+    made = compress(weights.module, scheme, calibration=batches, activations=activations, exclude=excluded)
+    layers = tuple(_layer(wanted[report.name], report, scheme) for report in made.layers)
+    return made.model.eval(), layers
 
 
-def input_representations(scheme: Scheme, activations: str | Representation) -> tuple[Representation | None, ...]:
-    """How the activations that meet each term are represented; None: as they are."""
-    terms = representation_of(scheme).terms
-    if activations == EXACT:
-        return (None,) * len(terms)
-    if activations != AS_WEIGHTS:
-        return (read_representation(activations),) * len(terms)
-    return tuple(None if t.format is None else Representation((Term(Dense(), t.format),)) for t in terms)
+def _layer_name(layer: LayerWeights) -> str:
+    return layer.name.removesuffix(".weight")
+
+
+def _layer(layer: LayerWeights, report: Any, scheme: Scheme) -> CompressedLayer:
+    """What the module's account of a layer says, in the words of `compress_layers`."""
+    representation = representation_of(scheme)
+    matrix = layer.matrix()
+    shares = representation.shares(matrix.shape)
+    stored = tuple(float(report.density if share is None else share) for share in shares)
+    return CompressedLayer(
+        name=layer.name,
+        shape=layer.view.shape,
+        norm=float(np.linalg.norm(matrix)),
+        scheme=str(scheme),
+        measurement=Measurement(
+            relative_error=report.weight_error,
+            dropped_nonzeros=report.dropped_nonzeros,
+            density=report.density,
+            original_density=int(np.count_nonzero(matrix)) / matrix.size,
+            elements=matrix.size,
+            stored=stored,
+        ),
+        storage=representation.storage(matrix.shape, stored=stored if None in shares else None),
+        ideal_throughput=representation.ideal_throughput(stored if None in shares else None),
+        output_error=report.weight_error if report.output_error is None else report.output_error,
+    )

@@ -11,7 +11,7 @@ from fiberloom.codesign.compression import CompressedLayer, mean_output_error
 from fiberloom.codesign.front import dominators
 from fiberloom.codesign.network_cost import NetworkCost
 from fiberloom.codesign.network_weights import NetworkWeights
-from fiberloom.codesign.quality import OUTPUT_ERROR, WEIGHTS_ARE_NO_PROXY, Quality
+from fiberloom.codesign.quality import WEIGHTS_ARE_NO_PROXY, Quality
 from fiberloom.errors import FiberloomError
 
 TRADEOFF_VERSION: Final = 1
@@ -22,7 +22,8 @@ DENSE: Final = "dense"
 
 _FLAT: Final = (
     "design", "scheme", "quality", "output_error", "relative_error", "dropped_nonzeros", "density", "bits_per_weight",
-    "ideal_throughput", "menu_throughput", "cycles", "seconds", "energy_pj", "edp_j_s", "area_um2", "on_front", "refused",
+    "bits_on_design", "ideal_throughput", "menu_throughput", "cycles", "seconds", "energy_pj", "edp_j_s", "area_um2",
+    "on_front", "refused",
 )  # fmt: skip
 
 
@@ -35,12 +36,14 @@ class Scored:
         representation: in full.
         layers: the represented weights.
         quality: what the quality function says; None where there is none.
+        unquantised: whether a term has no number format.
     """
 
     scheme: str
     representation: str
     layers: tuple[CompressedLayer, ...]
     quality: float | None = None
+    unquantised: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,31 @@ def tradeoff(
         "designs": [_design(design, costs) for design in designs],
         "points": points,
         "left_out": dict(weights.left_out),
-        "notes": [*weights.notes, *([WEIGHTS_ARE_NO_PROXY] if quality.function is None else [])],
+        "notes": [
+            *weights.notes,
+            *_own_formats(designs, [scored[scheme] for scheme in schemes if scheme in scored]),
+            *([WEIGHTS_ARE_NO_PROXY] if quality.function is None else []),
+        ],
     }
     return Tradeoff(content)
+
+
+def _own_formats(designs: Sequence[str], scored: Sequence[Scored]) -> list[str]:
+    """What hardware makes of values without a number format."""
+    bare = [entry.scheme for entry in scored if entry.unquantised]
+    if not bare or not designs:
+        return []
+    from fiberloom.architecture.library import describe
+
+    own = []
+    for design in designs:
+        menu = describe(design).menu
+        if menu is not None:
+            own.append(f"{next(iter(menu.formats))} on {design}")
+    return [
+        f"values without a number format run as the design's own ({', '.join(own)}), and rounding to it is in no error: write "
+        f"it to have it there, as in '{bare[0].split('+')[0].strip()} int8'"
+    ]
 
 
 def _quality(scored: Scored, quality: Quality) -> float | None:
@@ -195,7 +220,7 @@ def _point(
     if cost is None:
         return {**made, "refused": None, "layers": [_layer(layer) for layer in scored.layers]}
     made |= {"refused": None, **_cost(cost)}
-    made["throughput"] = {"ideal": cost.throughput("ideal"), "menu": cost.throughput("menu")}
+    made["throughput"]["menu"] = cost.menu_throughput
     if isinstance(dense, NetworkCost):
         made["versus_dense"] = {
             "cycles": dense.cycles / cost.cycles,
@@ -207,7 +232,12 @@ def _point(
         entry = {"operator": operator.operator, "count": operator.count, **operator.cost.to_dict()}
         if operator.tensor is not None:
             by_tensor.setdefault(operator.tensor, []).append(entry)
-    made["layers"] = [{**_layer(layer), **_layer_cost(by_tensor.get(layer.name, []))} for layer in scored.layers]
+    made["layers"] = [
+        {**_layer(layer, cost.menu_throughput), **_layer_cost(by_tensor.get(layer.name, []))} for layer in scored.layers
+    ]
+    sizes = [layer["shape"][0] * layer["shape"][1] for layer in made["layers"]]
+    stored = [layer.get("bits_on_design", 0.0) * n for layer, n in zip(made["layers"], sizes, strict=True)]
+    made["bits_on_design"] = math.fsum(stored) / sum(sizes)
     made["other_products"] = [
         {"operator": o.operator, "count": o.count, **o.cost.to_dict()} for o in cost.operators if o.tensor is None
     ]
@@ -233,12 +263,12 @@ def _cost(cost: NetworkCost) -> dict[str, Any]:
     }
 
 
-def _layer(layer: CompressedLayer) -> dict[str, Any]:
+def _layer(layer: CompressedLayer, menu: float | None = None) -> dict[str, Any]:
     return {
         "name": layer.name,
         "shape": list(layer.shape),
         "relative_error": layer.measurement.relative_error,
-        OUTPUT_ERROR.replace(" ", "_"): layer.output_error,
+        "output_error": layer.output_error,
         "dropped_nonzeros": layer.measurement.dropped_nonzeros,
         "density": layer.measurement.density,
         "original_density": layer.measurement.original_density,
@@ -248,7 +278,7 @@ def _layer(layer: CompressedLayer) -> dict[str, Any]:
             "scales": math.fsum(term.scales for term in layer.storage),
             "metadata": math.fsum(term.metadata for term in layer.storage),
         },
-        "throughput": {"ideal": layer.ideal_throughput},
+        "throughput": {"ideal": layer.ideal_throughput, "menu": menu},
     }
 
 
@@ -268,7 +298,7 @@ def _layer_cost(operators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "seconds": seconds,
         "energy_pj": energy,
         "edp_j_s": energy * 1e-12 * seconds,
-        "throughput": first["throughput"],
+        "bits_on_design": first["bits_per_weight"],
         "runs_as": first["runs_as"],
         "bottleneck": first["bottleneck"],
         "certificate": first["certificate"],
