@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from fiberloom.errors import SpecError
 from fiberloom.input.specification import parse
 from fiberloom.network_evaluation import Case, NetworkResult, run_network, with_densities
 from fiberloom.network_evaluation.cache import ResultCache
+from fiberloom.network_evaluation.fusion import fused, streamed
 from fiberloom.report.html.content import content
 from fiberloom.workload.einsum import Einsum
+from fiberloom.workload.importers import read_network
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
 DESIGN = """\
@@ -276,6 +279,41 @@ def test_tensors_kept_on_chip_leave_out_their_trips_to_memory_and_nothing_else(s
     for e in held.layers:
         if "kept_on_chip" in e:
             assert sum(e["energy_by_component_pj"].values()) == pytest.approx(e["energy_pj"])
+
+
+def test_a_fused_relu_costs_its_operations_and_no_trip_to_memory(small: object, folder: Path) -> None:
+    plain = run_network(perceptron(), [small], cache=folder)
+    found = run_network(perceptron(), [small], cache=folder, fuse=True)
+    (alone,), (inside, last) = (
+        [o for o in r.content["operators"] if o["kind"] == "elementwise"] for r in (plain, found)
+    )
+    assert (inside["fused"], inside["count"], last["fused"], last["count"]) == (True, 2, False, 1)  # h3 is an output
+    assert (inside["read_bytes"], inside["written_bytes"]) == (0, 0)
+    assert (last["read_bytes"], last["written_bytes"]) == (alone["read_bytes"], alone["written_bytes"]) == (8, 8)
+    assert inside["operations"] == alone["operations"] == 8
+    assert inside["energy_by_component_pj"]["MAC"] == alone["energy_by_component_pj"]["MAC"]
+    saved = plain.total()["energy_pj"] - found.total()["energy_pj"]
+    assert saved == pytest.approx(2 * alone["energy_by_component_pj"]["DRAM"])
+
+
+def test_what_is_fused_is_held_on_chip_as_one_tensor(small: object, folder: Path) -> None:
+    found = run_network(perceptron(), [small], cache=folder, keep_on_chip=True, fuse=True)
+    assert [t["names"] for t in found.total()["kept_on_chip"]["tensors"]] == [["h1", "x1"], ["h2", "x2"]]
+
+
+def test_a_residual_is_read_and_a_tensor_that_others_need_is_not_fused() -> None:
+    network = read_network("resnet50", dims={"batch": 1})
+    fusion = fused(network)
+    operators = network.operators
+    assert {o.op for i, o in enumerate(operators) if i in fusion} == {"batch norm", "relu", "add"}
+    uses = Counter(name for o in operators for name in o.inputs)
+    assert all(uses[name] == 1 for name in fusion.values())
+    adds = [i for i, o in enumerate(operators) if o.op == "add"]
+    assert len(adds) == 16 and set(adds) <= set(fusion)
+    for i in adds:
+        assert len(set(operators[i].inputs) - streamed(network, fusion, i)) == 1
+    pooled = [i for i, o in enumerate(operators) if o.kind.value == "pooling"]
+    assert pooled and not set(pooled) & set(fusion)
 
 
 def test_a_tensor_that_does_not_fit_beside_the_tiles_is_not_kept(folder: Path) -> None:
