@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
-from fiberloom.representation.array import as_rows, checked_axis, checked_values
+from fiberloom.representation.array import checked_axis, checked_values
+from fiberloom.representation.passes import difference
 from fiberloom.representation.term import Representation
-from fiberloom.representation.threads import in_slabs
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,19 @@ def measure(
     """
     values = checked_values(array)
     axis = checked_axis(values.shape, axis)
+    unit = _unit(values)
     patterns = [term.pattern for term in representation.terms]
+
+    def sums(at: slice, part: NDArray[Any], weights: NDArray[Any] | None, along: int) -> tuple[float, ...]:
+        represented, kept = None, []
+        for places, held in representation.split(part, along, weights):
+            kept.append(int(np.count_nonzero(places)))
+            represented = held if represented is None else represented + held
+        assert represented is not None
+        return *difference(part, represented, unit), *kept
+
+    totals = np.array(representation.over_rows(sums, values, axis, importance)).sum(axis=0).tolist()
     fixed = [pattern.stored(values.shape, axis) if pattern.rigid else None for pattern in patterns]
-    if not representation.rowwise or importance is not None:
-        sums = [_sums(values, representation, axis, importance)]
-    else:
-        rows = as_rows(values, axis)
-        sums = in_slabs(lambda at: _sums(rows[at], representation, -1, None), rows)
-    totals = np.array(sums).sum(axis=0).tolist()
     kept = zip(fixed, totals[_COMPARED:], strict=True)
     return _measurement(totals, values.size, tuple((k if n is None else n) / values.size for n, k in kept))
 
@@ -71,11 +76,16 @@ def compare(original: NDArray[Any], represented: NDArray[Any]) -> Measurement:
     before, after = checked_values(original), checked_values(represented)
     if before.shape != after.shape:
         raise SpecError(f"a tensor of shape {before.shape} can't be compared with one of shape {after.shape}")
-    return _measurement(_difference(before, after), before.size, ())
+    return _measurement(difference(before, after, _unit(before)), before.size, ())
 
 
 _COMPARED: Final = 5
-"""Figures of `_difference`."""
+"""Figures of `difference`."""
+
+
+def _unit(values: NDArray[Any]) -> float:
+    """What squares are taken of multiples of, so that they neither overflow nor vanish: float32 is squared in float64 anyway."""
+    return 1.0 if values.dtype == np.float32 else float(max(values.max(), -values.min())) or 1.0
 
 
 def _measurement(sums: Sequence[float], elements: int, stored: tuple[float, ...]) -> Measurement:
@@ -88,24 +98,3 @@ def _measurement(sums: Sequence[float], elements: int, stored: tuple[float, ...]
         elements=elements,
         stored=stored,
     )
-
-
-def _sums(
-    original: NDArray[Any], representation: Representation, axis: int, importance: NDArray[Any] | None
-) -> tuple[float, ...]:
-    """The figures of `_difference`, and the places kept by each term."""
-    represented, kept = None, []
-    for places, held in representation.split(original, axis, importance):
-        kept.append(int(np.count_nonzero(places)))
-        represented = held if represented is None else represented + held
-    assert represented is not None
-    return *_difference(original, represented), *kept
-
-
-def _difference(original: NDArray[Any], represented: NDArray[Any]) -> tuple[float, float, int, int, int]:
-    """Squared error, squared norm, non-zeros before, after, and of the former those that are zero now."""
-    before, after = original != 0, represented != 0
-    squared = float(np.square(original, dtype=np.float64).sum())
-    error = float(np.square(represented - original, dtype=np.float64).sum())
-    lost = int(np.count_nonzero(before & ~after))
-    return error, squared, int(np.count_nonzero(before)), int(np.count_nonzero(after)), lost

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
 from fiberloom.representation.array import as_rows, checked_axis, checked_values, from_rows
+from fiberloom.representation.passes import masked
 from fiberloom.representation.patterns import Pattern
 from fiberloom.representation.storage import UNQUANTIZED_BITS, TermStorage, term_storage, throughput
+from fiberloom.representation.threads import in_slabs
 
 if TYPE_CHECKING:
     from fiberloom.representation.formats import NumberFormat
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Term:
             importance: multiplies magnitudes when places are chosen, such as the norm of the inputs that a weight meets
                 (Sun et al., Wanda, ICLR'24); of any shape that broadcasts.
         """
-        return self.rounded(residual, self.pattern.keep(_weighted(residual, importance), axis), axis)
+        weights = None if importance is None else checked_importance(importance, residual.shape)
+        return self.rounded(residual, self.pattern.keep(_weighted(residual, weights), axis), axis)
 
     def rounded(self, values: NDArray[Any], kept: NDArray[np.bool_], axis: int = -1) -> NDArray[Any]:
         """`values` where `kept`, as the term's number format stores them; zero elsewhere.
@@ -55,7 +60,7 @@ class Term:
             kept: places that the pattern allows, of the shape of `values`.
         """
         if self.format is None or not self.pattern.rigid or kept.all():
-            held = np.where(kept, values, values.dtype.type(0))
+            held = masked(values, kept)
             return held if self.format is None else self.format.round(held, axis)
         rows, places = as_rows(values, axis), as_rows(kept, axis)
         held = np.zeros_like(rows)
@@ -110,14 +115,6 @@ class Representation:
         shares = [term.pattern.share for term in self.terms]
         return sum((s for s in shares if s is not None), Fraction(0)) if None not in shares else None
 
-    def pruned(self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None) -> NDArray[Any]:
-        """A copy of `array` as `pruning` leaves it. Arguments and errors as `decompose`."""
-        values = checked_values(array)
-        checked_axis(values.shape, axis)
-        if self.pruning is None:
-            return values.copy()
-        return np.where(self.pruning.keep(_weighted(values, importance), axis), values, values.dtype.type(0))
-
     def decompose(
         self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], ...]:
@@ -131,30 +128,77 @@ class Representation:
         Raises:
             SpecError: for values that are not finite real numbers, or a shape that a pattern refuses.
         """
-        return tuple(held for _, held in self.split(array, axis, importance))
+        values = checked_values(array)
+        axis = checked_axis(values.shape, axis)
+        found = [self._empty(values, axis) for _ in self.terms]
+
+        def fill(at: slice, part: NDArray[Any], weights: NDArray[Any] | None, along: int) -> None:
+            for term, (_, held) in zip(found, self.split(part, along, weights), strict=True):
+                term[at] = held
+
+        self.over_rows(fill, values, axis, importance)
+        return tuple(from_rows(term, values.shape, axis) if self.rowwise else term for term in found)
+
+    def project(self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The represented tensor: the sum of the terms. Arguments and errors as `decompose`."""
+        values = checked_values(array)
+        axis = checked_axis(values.shape, axis)
+        found = self._empty(values, axis)
+
+        def fill(at: slice, part: NDArray[Any], weights: NDArray[Any] | None, along: int) -> None:
+            for number, (_, held) in enumerate(self.split(part, along, weights)):
+                found[at] = held if number == 0 else found[at] + held
+
+        self.over_rows(fill, values, axis, importance)
+        return from_rows(found, values.shape, axis) if self.rowwise else found
 
     def split(
-        self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None
+        self, values: NDArray[Any], axis: int, importance: NDArray[Any] | None
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any]]]:
-        """Per term, the places that it keeps and its values there. Arguments and errors as `decompose`."""
-        residual = self.pruned(array, axis, importance)
+        """Per term, the places that it keeps and its values there.
+
+        Args:
+            values: checked (see `checked_values`), never modified.
+            axis: along which blocks and scales run.
+            importance: of the shape of `values`.
+        """
+        residual = (
+            values if self.pruning is None else masked(values, self.pruning.keep(_weighted(values, importance), axis))
+        )
         for number, term in enumerate(self.terms, start=1):
             kept = term.pattern.keep(_weighted(residual, importance), axis)
             held = term.rounded(residual, kept, axis)
             if number < len(self.terms):
-                residual -= held
+                residual = np.subtract(residual, held, out=None if residual is values else residual)
             yield kept, held
 
-    def project(self, array: NDArray[Any], axis: int = -1, importance: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The represented tensor: the sum of the terms. Arguments and errors as `decompose`."""
-        total: NDArray[Any] | None = None
-        for _, held in self.split(array, axis, importance):
-            if total is None:
-                total = held
-            else:
-                total += held
-        assert total is not None
-        return total
+    def over_rows(
+        self,
+        work: Callable[[slice, NDArray[Any], NDArray[Any] | None, int], T],
+        values: NDArray[Any],
+        axis: int,
+        importance: NDArray[Any] | None = None,
+    ) -> list[T]:
+        """The results of `work` on every slab of rows, or on the whole tensor where rows depend on each other.
+
+        Args:
+            work: takes which rows, their values ``(rows, length)`` and importance, and the axis of blocks; or all of the tensor
+                in its own shape.
+            values: checked (see `checked_values`), never modified.
+            axis, importance: as for `decompose`.
+        """
+        axis = checked_axis(values.shape, axis)
+        weights = None if importance is None else checked_importance(importance, values.shape)
+        if not self.rowwise:
+            return [work(slice(None), values, weights, axis)]
+        rows = as_rows(values, axis)
+        weighing = None if weights is None else as_rows(weights, axis)
+        return in_slabs(lambda at: work(at, rows[at], None if weighing is None else weighing[at], -1), rows)
+
+    def _empty(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Room for what `over_rows` works out."""
+        length = values.shape[axis]
+        return np.empty((values.size // length, length) if self.rowwise else values.shape, dtype=values.dtype)
 
     def with_format(self, number_format: NumberFormat | None) -> Representation:
         """The same patterns with values in `number_format`."""
@@ -239,17 +283,21 @@ class Representation:
         return written if self.pruning is None else f"{self.pruning} => {written}"
 
 
-def _weighted(values: NDArray[Any], importance: NDArray[Any] | None) -> NDArray[Any]:
-    """What places are chosen by.
+def checked_importance(importance: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """`importance` seen in `shape`.
 
     Raises:
-        SpecError: for importance that does not broadcast to the tensor.
+        SpecError: for importance that is not finite, or does not broadcast to the tensor.
     """
-    if importance is None:
-        return values
+    weights = checked_values(importance)
     try:
-        return np.asarray(values * np.broadcast_to(checked_values(importance), values.shape))
+        return np.broadcast_to(weights, tuple(shape))
     except ValueError:
         raise SpecError(
-            f"importance of shape {np.shape(importance)} does not go with a tensor of shape {values.shape}"
+            f"importance of shape {weights.shape} does not go with a tensor of shape {tuple(shape)}"
         ) from None
+
+
+def _weighted(values: NDArray[Any], importance: NDArray[Any] | None) -> NDArray[Any]:
+    """What places are chosen by."""
+    return values if importance is None else np.asarray(values * importance)
