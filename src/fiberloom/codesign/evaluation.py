@@ -27,6 +27,7 @@ from fiberloom.codesign.passes import (
 )
 from fiberloom.codesign.product import Gemm, matrix_product
 from fiberloom.codesign.search import answers
+from fiberloom.codesign.wiring import wiring
 from fiberloom.codesign.structure import Structure, structure_of
 from fiberloom.errors import UnsupportedError
 from fiberloom.network_evaluation.mapping_search import MappingJob, seen_by
@@ -239,8 +240,9 @@ def _run(
 ) -> _Run:
     """The problem of one group of passes."""
     kept = _Kept.of(info, menu, terms, passes)
-    if "metadata_bits" in info.settings:
-        info = describe(info.name, {**task.settings, "metadata_bits": kept.coordinate_bits})
+    bits = {"metadata_bits": kept.coordinate_bits, "index_bits": math.ceil(activations.coordinate_bits)}
+    own = {name: value for name, value in bits.items() if name in info.settings and name not in task.settings}
+    info = describe(info.name, {**task.settings, **own}) if own else info
     first, second = info.operands
     lanes, beat = lanes_by_role(info), Fraction(1)
     architecture = info.architecture
@@ -256,10 +258,9 @@ def _run(
         "k": lanes.get("K", lanes.get("C", 1)),
     }
     product = padded(product, by_variable)
-    axis = 2 if "g" in product.shape else 1
     tensors = []
     for tensor in product.tensors:
-        density = {first: kept.density_field(axis), second: activations.density_field(axis)}.get(tensor.name)
+        density = {first: kept.density_field(), second: activations.density_field()}.get(tensor.name)
         tensors.append(
             tensor.model_copy(
                 update={"density": density, "word_bits": kept.word_bits if tensor.name == first else None}
@@ -271,6 +272,7 @@ def _run(
     job = MappingJob(
         einsum=seen_by(architecture, einsum),
         architecture=architecture,
+        constraints=wiring(info, binding, architecture, einsum.shape),
         design=info.name if architecture == rename(info.architecture, binding) else None,
     )
     return _Run(job, passes, beat)
@@ -313,10 +315,10 @@ class _Kept:
             return cls(single, float(single.density) if single else 1.0, bits, 0, has_format and words <= 1)
         return cls(None, float(words), None, math.ceil(coordinates / words), True)
 
-    def density_field(self, axis: int) -> Any:
+    def density_field(self) -> Any:
         """The ``density:`` of the weights."""
         if self.structure is not None:
-            return self.structure.density_field(axis)
+            return self.structure.density_field()
         return {"distribution": "fixed-structured", "density": self.density_value} if self.compressed else None
 
 

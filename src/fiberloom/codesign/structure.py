@@ -61,15 +61,13 @@ class Structure:
             below *= kept
         return bits
 
-    def density_field(self, axis: int) -> Any:
-        """The ``density:`` of a workload's tensor; patterns run along rank `axis`."""
+    def density_field(self) -> Any:
+        """The ``density:`` of a workload's tensor, for hardware whose steps take whole patterns: each holds its share exactly."""
         if self.is_dense:
             return None
         if self.ranks is None:
             return float(self.density)
-        if len(self.ranks) == 1:
-            return f"{self.ranks[0][0]}:{self.ranks[0][1]}"
-        return {"distribution": "hierarchical", "pattern": str(self), "axis": axis}
+        return f"{self.kept}:{self.span}"
 
     def within(self, other: Structure) -> bool:
         """Whether every tensor of this structure is one of `other`, wherever its non-zeros are."""

@@ -66,6 +66,9 @@ def _expanded(patterns: list[str] | tuple[str, ...]) -> tuple[str, ...]:
         if match is None:
             found[pattern] = None
         else:
-            each = (f"{pattern[: match.start()]}{n}{pattern[match.end() :]}" for n in range(int(match[1]), int(match[2]) + 1))
+            each = (
+                f"{pattern[: match.start()]}{n}{pattern[match.end() :]}"
+                for n in range(int(match[1]), int(match[2]) + 1)
+            )
             found |= dict.fromkeys(_expanded(tuple(each)))
     return tuple(found)
