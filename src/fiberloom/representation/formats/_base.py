@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError
+from fiberloom.representation.array import checked_axis, checked_values
 
+_SMALL, _LARGE = 2.0**-60, 2.0**100
 COARSE_SCALE_BITS = 32
 """A coarse scale, one for a tensor or a row, is a float32 number."""
 
@@ -125,15 +126,15 @@ class NumberFormat(ABC):
             SpecError: for values that are not finite real numbers, or that the format can't hold at all (a negative
                 number in an unsigned format), and for an axis that the array does not have.
         """
-        values, dtype = checked_values(array)
-        rows = as_rows(values, axis)
+        values, dtype = values_and_type(array)
+        rows = roomy(as_rows(values, axis))
         return from_rows(self.round_rows(rows, rng), values.shape, axis).astype(dtype, copy=False)
 
     def quantize(self, array: Any, axis: int = -1, rng: np.random.Generator | None = None) -> Quantized:
         """The bit patterns that store `array`. Arguments and errors as `round`."""
-        values, dtype = checked_values(array)
-        stored = self.quantize_rows(as_rows(values, axis), rng)
-        return Quantized(self, stored, values.shape, axis, dtype)
+        values, dtype = values_and_type(array)
+        rows = roomy(as_rows(values, axis))
+        return Quantized(self, self.quantize_rows(rows, rng), values.shape, axis, dtype, rows.dtype)
 
     def __str__(self) -> str:
         return self.name
@@ -168,6 +169,7 @@ class Quantized:
         shape: of the tensor.
         axis: along which blocks run.
         dtype: of the original, if that was a floating type; else float32 or float64.
+        working: float32 or float64, in which `dequantize` computes.
     """
 
     format: NumberFormat
@@ -175,6 +177,7 @@ class Quantized:
     shape: tuple[int, ...]
     axis: int
     dtype: np.dtype[Any]
+    working: np.dtype[Any]
 
     @property
     def codes(self) -> NDArray[Any]:
@@ -201,8 +204,7 @@ class Quantized:
 
     def dequantize(self) -> NDArray[Any]:
         """The numbers that the patterns stand for, of the tensor's shape; equal to what the format's `round` gives."""
-        working = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
-        rows = self.format.dequantize_rows(self.stored, working)
+        rows = self.format.dequantize_rows(self.stored, self.working)
         return from_rows(rows, self.shape, self.axis).astype(self.dtype, copy=False)
 
     def _along_axis(self, patterns: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -213,44 +215,27 @@ class Quantized:
         return from_rows(patterns, tuple(shape), self.axis)
 
 
-def checked_values(array: Any) -> tuple[NDArray[Any], np.dtype[Any]]:
-    """`array` as float32 or float64, itself where it is that already, and the type in which results are given back.
-
-    Halves, bfloat16 and integers of up to 16 bits become float32, wider integers float64.
+def values_and_type(array: Any) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """`array` as `checked_values` gives it, or without elements, and the type in which results are given back.
 
     Raises:
-        SpecError: for what is not an array of finite real numbers, and for integers that float64 can't hold.
+        SpecError: for what is not an array of finite real numbers.
     """
-    if hasattr(array, "toarray") or str(getattr(array, "layout", "torch.strided")) != "torch.strided":
-        raise SpecError("a sparse tensor has no number format as a whole", hint="give its values, or make it dense")
-    if isinstance(array, np.ma.MaskedArray):
-        raise SpecError("a masked array", hint="fill it first: array.filled(0)")
-    try:
-        values = np.asarray(array)
-    except Exception as error:
-        raise SpecError(f"not an array: {str(error).splitlines()[0][:200]}") from None
-    dtype = values.dtype
-    if dtype in (np.float32, np.float64):
-        given = dtype
-    elif dtype.kind in "biu":
-        given = np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
-        if dtype.itemsize == 8 and values.size and max(abs(int(values.min())), abs(int(values.max()))) > 2**53:
-            raise SpecError("integers above 2^53 have no exact floating value", hint="give floating numbers")
-        values = values.astype(given)
-    elif dtype == np.float16 or (dtype.kind == "V" and ("float" in dtype.name or "int" in dtype.name)):
-        given = dtype if dtype == np.float16 or "bfloat16" in dtype.name else np.dtype(np.float32)
-        values = values.astype(np.float32)
+    own = getattr(array, "dtype", None)
+    if isinstance(array, np.ndarray) and array.size == 0 and array.dtype.kind in "biufV":
+        values = array.astype(np.float64 if array.dtype.itemsize > 2 and array.dtype != np.float32 else np.float32)
     else:
-        raise SpecError(f"a tensor of type {dtype} holds no real numbers that can be stored")
-    finite = np.isfinite(values)
-    if not finite.all():
-        wrong = int(values.size - np.count_nonzero(finite))
-        first = [int(i) for i in np.unravel_index(int(np.argmin(finite)), values.shape)]
-        raise SpecError(
-            f"{wrong:,} of {values.size:,} values are NaN or infinite, the first at {first}",
-            hint="mend the tensor first: a shared scale has no meaning for them",
-        )
-    return values, given
+        values = checked_values(array)
+    keeps = isinstance(own, np.dtype) and (own == np.float16 or own.name == "bfloat16")
+    return values, own if keeps and own is not None else values.dtype
+
+
+def roomy(rows: NDArray[Any]) -> NDArray[Any]:
+    """`rows` in float64 where sums or scales of its numbers might leave float32's range; else themselves."""
+    if rows.dtype != np.float32 or rows.size == 0:
+        return rows
+    largest = max(float(rows.max()), -float(rows.min()))
+    return rows if _SMALL < largest < _LARGE or largest == 0 else rows.astype(np.float64)
 
 
 def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -282,8 +267,6 @@ def rows_and_length(shape: Sequence[int], axis: int) -> tuple[int, int]:
     """
     if len(shape) == 0:
         return 1, 1
-    if not -len(shape) <= axis < len(shape):
-        raise SpecError(f"a tensor of shape {tuple(shape)} has no axis {axis}")
     others = list(shape)
-    length = others.pop(axis)
+    length = others.pop(checked_axis(shape, axis))
     return math.prod(others), length

@@ -141,11 +141,18 @@ class ElementFormat(NumberFormat):
         return Stored(codes)
 
     def dequantize_rows(self, stored: Stored, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return self.decode(stored.codes, dtype)
+        found = np.empty(stored.codes.shape, dtype)
+
+        def tile(at: Tile) -> None:
+            found[at.rows, at.columns] = self.decode(stored.codes[at.rows, at.columns], dtype)
+
+        over_tiles(tile, tiles(stored.codes.shape))
+        return found
 
     @cached_property
     def _float32_values(self) -> NDArray[np.float32]:
-        return self.values.astype(np.float32)
+        with np.errstate(invalid="ignore"):  # NaN among the patterns
+            return self.values.astype(np.float32)
 
 
 def stochastic(steps: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.representation.formats._base import as_rows, checked_values
+from fiberloom.representation.formats._base import as_rows, values_and_type
 from fiberloom.representation.formats._tiles import Tile, largest_magnitudes, over_tiles, reduced, tiles
 
 
@@ -39,7 +39,7 @@ def fidelity(original: Any, rounded: NDArray[Any]) -> Fidelity:
     Raises:
         SpecError: if the original is not finite real numbers.
     """
-    before, after = as_rows(checked_values(original)[0], -1), as_rows(np.asarray(rounded), -1)
+    before, after = as_rows(values_and_type(original)[0], -1), as_rows(np.asarray(rounded), -1)
 
     def tile(at: Tile) -> tuple[float, float, float]:
         values = before[at.rows, at.columns].astype(np.float64)
@@ -64,8 +64,8 @@ def crest_factor(array: Any, block: int | None = None, axis: int = -1) -> float:
     Raises:
         SpecError: if the array is not finite real numbers, or has no such axis.
     """
-    values, _ = checked_values(array)
-    rows = as_rows(values, axis).astype(np.float64, copy=False) if values.size < 2 else as_rows(values, axis)
+    values, _ = values_and_type(array)
+    rows = as_rows(values, axis)
     peaks = largest_magnitudes(rows, block).astype(np.float64)
     squares = reduced(rows, block, lambda part: np.square(part, dtype=np.float64).sum(axis=-1), np.add, 0.0)
     if block is None:

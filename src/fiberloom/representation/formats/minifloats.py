@@ -179,6 +179,9 @@ class Minifloat(ElementFormat):
         return self._pack(snapped)
 
     def _pack(self, snapped: NDArray[Any]) -> NDArray[Any]:
+        if self._wider is not None:
+            upper = snapped.astype(self._wider.number).view(self._wider.code) >> (self._wider.fraction - self.fraction)
+            return upper.astype(self.code_type)
         magnitude = np.abs(snapped).astype(np.float64)
         exponent = np.where(magnitude == 0, self.lowest_exponent, np.frexp(magnitude)[1] - 1)
         exponent = np.maximum(exponent, self.lowest_exponent)
@@ -196,6 +199,10 @@ class Minifloat(ElementFormat):
         return (snapped == 0) if self.policy is Specials.FNUZ else np.zeros(snapped.shape, bool)
 
     def unpack(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        if self._wider is not None:
+            bits = codes.astype(self._wider.code) << (self._wider.fraction - self.fraction)
+            with np.errstate(invalid="ignore"):  # signalling NaN among the patterns
+                return bits.view(self._wider.number).astype(np.float64)
         codes = codes.astype(np.int64)
         magnitude = codes & ((1 << (self.exponent + self.fraction)) - 1)
         field, fraction = magnitude >> self.fraction, magnitude & ((1 << self.fraction) - 1)
@@ -268,6 +275,13 @@ class Minifloat(ElementFormat):
         return (self.exponent, self.fraction, self.policy, self.bias) == (11, 52, Specials.IEEE, None)
 
     @cached_property
+    def _wider(self) -> _Wider | None:
+        """float32 or float64, where this format is the upper part of its patterns."""
+        return (
+            None if (self.policy, self.bias) != (Specials.IEEE, None) or not self.signed else _WIDER.get(self.exponent)
+        )
+
+    @cached_property
     def _codes_by_upper_half(self) -> NDArray[np.uint8]:
         numbers = (np.arange(2**16, dtype=np.uint32) << 16).view(np.float32)
         own = np.abs(numbers) <= self.largest  # false for NaN
@@ -284,6 +298,20 @@ class _Fields:
     exponent_mask: int
 
 
+@dataclass(frozen=True)
+class _Wider:
+    """A type of NumPy's, that of its patterns, and its fraction bits."""
+
+    number: type[np.floating[Any]]
+    code: type[np.unsignedinteger[Any]]
+    fraction: int
+
+
+_WIDER = {
+    5: _Wider(np.float16, np.uint16, 10),
+    8: _Wider(np.float32, np.uint32, 23),
+    11: _Wider(np.float64, np.uint64, 52),
+}
 _FIELDS = {
     np.dtype(np.float32): _Fields(np.int32, 23, 127, 0x7F800000),
     np.dtype(np.float64): _Fields(np.int64, 52, 1023, 0x7FF0000000000000),

@@ -88,6 +88,7 @@ class Rule(StrEnum):
     """The next scale that is at least ``amax / largest``: nothing is cut off."""
 
 
+_LEAST_FP32 = 2.0**-149
 E8M0 = PowerOfTwo()
 UE5M3 = Minifloat(5, 3, specials=Specials.FN, signed=False, title="ue5m3")
 """Unsigned, largest 114,688: the range of e5m2's normal numbers with one more fraction bit (arXiv:2509.17791)."""
@@ -116,24 +117,24 @@ def usual_rule(scale: ElementFormat) -> Rule:
 def rounded_scales(
     extents: NDArray[Any], largest: float, scale: ElementFormat, rule: Rule, coarse: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Scales that are stored for blocks, none below the smallest normal number of its format; numbers, not patterns.
+    """Scales that are stored for blocks, as numbers: none below the smallest normal one of its format, or 2^-149 of fp32.
 
     Args:
         extents: what the element's `largest` number has to reach in each block, usually its largest magnitude.
         coarse: scales of the scales, by which the ideal ones are divided first.
     """
+    least = _LEAST_FP32 if scale == FP32 else scale.smallest
     if rule is Rule.FLOOR:
-        top = np.frexp(largest)[1]
-        ideal = np.ldexp(1.0, (np.frexp(extents)[1] - top).astype(np.int32))
-        ideal = np.where(extents > 0, ideal, 0.0).astype(extents.dtype)
-        return np.clip(ideal.astype(np.float64), scale.smallest, scale.largest)
+        reach = (extents if coarse is None else extents / coarse.astype(extents.dtype)).astype(np.float64)
+        powers = np.ldexp(1.0, np.frexp(reach)[1] - np.frexp(largest)[1])
+        return np.clip(np.where(reach > 0, powers, 0.0), least, scale.largest)
     ideal = extents / extents.dtype.type(largest)
     if coarse is not None:
         ideal = ideal / coarse.astype(ideal.dtype)
-    ideal = np.clip(ideal.astype(np.float64), scale.smallest, scale.largest)
+    ideal = np.clip(ideal.astype(np.float64), least, scale.largest)
     found = scale.snap(ideal)
     if rule is Rule.CEIL:
         short = found < ideal
         found[short] = scale.decode(scale.pack(found[short]) + scale.code_type.type(1))
-    np.clip(found, scale.smallest, scale.largest, out=found)
+    np.clip(found, least, scale.largest, out=found)
     return found
