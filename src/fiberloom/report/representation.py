@@ -41,7 +41,7 @@ def tradeoff_report(content: Mapping[str, Any]) -> Iterator[ConsoleRenderable]:
     yield _head(content)
     yield weights_table(content)
     if content["designs"]:
-        yield heading("Cost", "of all products with weights; menu: throughput of what the design can run")
+        yield heading("Cost", "of all products of the network; menu: throughput of what the design can run")
         yield points_table(content)
         if len(content["points"]) > 1:
             yield Text("")
@@ -136,13 +136,12 @@ def points_table(content: Mapping[str, Any]) -> Table:
 def _against(point: Mapping[str, Any]) -> str:
     """How many times less the energy–delay product is than that of the dense model on the same design."""
     versus = point.get("versus_dense")
-    return (
-        "–"
-        if versus is None
-        else f"{ratio(versus['edp'])} less"
-        if versus["edp"] >= 1
-        else f"{ratio(1 / versus['edp'])} more"
-    )
+    if versus is None:
+        return "–"
+    less = versus["edp"]
+    if abs(less - 1) < 5e-3:
+        return "same"
+    return f"{ratio(less)} less" if less > 1 else f"{ratio(1 / less)} more"
 
 
 def _error(value: float) -> str:
