@@ -28,7 +28,7 @@ IN_FRONT: Final = "MN"
 
 _RANK = re.compile(r"([A-Z]+)(\d*)\s*(?:\((.*)\))?")
 _BLOCKS = re.compile(r"(\d+)\s*:\s*(\d+)")
-_ANYWHERE = re.compile(r"unstructured(?:\s+(?P<share>[^/]+?))?(?P<fibre>\s*/\s*fibre)?", re.IGNORECASE)
+_ANYWHERE = re.compile(r"unstructured(?:\s+(?P<share>.+?))?(?P<fibre>\s*/\s*fibre)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ class KernelPatterns(Pattern):
         if self.masks is not None:
             return self
         masks = self._learn(self._kernels(values, axis))
-        return replace(self, masks=tuple(tuple(bool(place) for place in mask) for mask in masks))
+        return KernelPatterns(tuple(tuple(bool(place) for place in mask) for mask in masks))
 
     def _learn(self, kernels: NDArray[Any]) -> NDArray[np.bool_]:
         """The masks that are most often a kernel's largest places; of equally frequent ones, the first in binary order."""
