@@ -28,20 +28,27 @@ def read_representation(text: str | Representation) -> Representation:
 
 
 def _read_term(text: str) -> Term:
+    from fiberloom.representation.formats import EXAMPLES, number_format
+
+    *words, last = [word for word in _split(text, " ") if word]
+    if words:
+        try:
+            found = number_format(last)
+        except SpecError:
+            pattern = find_pattern(text)
+            if pattern is not None:
+                return Term(pattern)
+            read_pattern(" ".join(words))
+            raise
+        return Term(read_pattern(" ".join(words)), found)
     pattern = find_pattern(text)
     if pattern is not None:
         return Term(pattern)
-    from fiberloom.representation.formats import EXAMPLES, number_format
-
-    words = [word for word in _split(text, " ") if word]
-    if len(words) > 1:
-        return Term(read_pattern(" ".join(words[:-1])), number_format(words[-1]))
     try:
         return Term(read_pattern("dense"), number_format(text))
     except SpecError:
         raise SpecError(
-            f"'{text}' is neither a pattern nor a number format",
-            hint=nearest(text, [*pattern_examples(), *EXAMPLES]),
+            f"'{text}' is neither a pattern nor a number format", hint=nearest(text, [*pattern_examples(), *EXAMPLES])
         ) from None
 
 

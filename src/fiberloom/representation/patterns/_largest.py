@@ -41,6 +41,13 @@ def largest_of_blocks(rows: NDArray[Any], n: int, m: int) -> NDArray[np.bool_]:
     return kept
 
 
+def squarable(values: NDArray[Any]) -> NDArray[Any]:
+    """`values`, of float64 as multiples of the largest, so that squares in float64 neither overflow nor all vanish."""
+    if values.dtype != np.float64:
+        return values
+    return np.asarray(values / (float(np.abs(values).max(initial=0)) or 1.0))
+
+
 def largest(values: NDArray[Any], count: int) -> NDArray[np.bool_]:
     """The `count` largest magnitudes of all `values`, without zeros; of equals the first in row-major order."""
     return largest_of_rows(values.reshape(1, -1), count).reshape(values.shape)

@@ -17,7 +17,7 @@ from fiberloom.representation.array import checked_axis
 from fiberloom.representation.patterns._base import Pattern, Tail, no_density_model, tail_text
 from fiberloom.representation.patterns._fibertree import Anywhere, Blocks, Rank, Tree, read_ranks
 from fiberloom.representation.patterns._hss_storage import metadata_of_ranks, stored_values
-from fiberloom.representation.patterns._largest import largest, largest_of_blocks, largest_of_rows
+from fiberloom.representation.patterns._largest import largest, largest_of_blocks, largest_of_rows, squarable
 from fiberloom.representation.patterns.unstructured import count_of
 
 _TEXT: Final = re.compile(r"[A-Z]+\d*\s*\(.*\)|[A-Z]+\d*\s*(\(.*\))?\s*(->|→).*", re.DOTALL)
@@ -57,15 +57,13 @@ class HSS(Pattern):
         tree = Tree(self.ranks, values.shape, axis, self.tail)
         if 0 in tree.view:  # not one whole block
             return np.ones(values.shape, dtype=np.bool_)
-        left = tree.arranged(values)
-        if left.dtype == np.float64 and (top := float(np.abs(left).max())) > 0:
-            left /= top  # so that squares don't overflow; float32 is squared in float64
+        left = squarable(tree.arranged(values))
         kept = np.ones(tree.view, dtype=np.bool_)
         for rank, end in reversed(list(zip(self.ranks, tree.ends, strict=True))):
             if rank.rule is None:
                 continue
             below = left.reshape(math.prod(tree.view[:end]), -1)
-            scores = below if below.shape[1] == 1 else np.einsum("ij,ij->i", below, below, dtype=np.float64)
+            scores = _scores(rank.rule, below)
             chosen = _chosen(rank.rule, scores.reshape(-1, tree.view[end - 1]), lambda end=end: tree.real(end))
             chosen = chosen.reshape(tree.view[:end] + (1,) * (len(tree.view) - end))
             kept &= chosen
@@ -167,6 +165,15 @@ def _over_tensor(rule: Blocks | Anywhere | None) -> bool:
 def _binds(rule: Blocks | Anywhere | None) -> bool:
     """Whether the rule leaves anything out."""
     return isinstance(rule, Anywhere) or (rule is not None and rule.kept < rule.of)
+
+
+def _scores(rule: Blocks | Anywhere, below: NDArray[Any]) -> NDArray[Any]:
+    """What coordinates are chosen by: the energy of what is ``below`` them, ``(coordinates, values)``, or whether there is any."""
+    if below.shape[1] == 1:
+        return below
+    if isinstance(rule, Anywhere) and rule.share is None:
+        return np.asarray((below != 0).any(axis=1))
+    return np.asarray(np.einsum("ij,ij->i", below, below, dtype=np.float64))
 
 
 def _chosen(rule: Blocks | Anywhere, fibres: NDArray[Any], real: Any) -> NDArray[np.bool_]:

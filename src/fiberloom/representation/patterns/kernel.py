@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import SpecError
 from fiberloom.representation.array import checked_axis
 from fiberloom.representation.patterns._base import Pattern, no_density_model, size_of
-from fiberloom.representation.patterns._largest import largest_of_blocks
+from fiberloom.representation.patterns._largest import largest_of_blocks, squarable
 from fiberloom.representation.patterns._metadata import bits_for
 
 _LEARNED: Final = re.compile(r"kernel\s*\(\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*\)", re.IGNORECASE)
@@ -85,11 +85,8 @@ class KernelPatterns(Pattern):
         return np.asarray(shapes[np.argsort(-times, kind="stable")[: self.count]])
 
     def _kernels(self, values: NDArray[Any], axis: int) -> NDArray[Any]:
-        """`values` as ``(kernels, r·s)``, scaled so that squares don't overflow."""
-        places = self._check(values.shape, axis)
-        kernels = values.reshape(-1, places)
-        top = float(np.abs(kernels).max())
-        return kernels / top if kernels.dtype == np.float64 and top > 0 else kernels
+        """`values` as ``(kernels, r·s)``."""
+        return squarable(values.reshape(-1, self._check(values.shape, axis)))
 
     def _check(self, shape: Sequence[int], axis: int) -> int:
         """Places of a kernel.

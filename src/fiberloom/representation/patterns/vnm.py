@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.patterns._base import Pattern, Tail, no_density_model, tail_text
 from fiberloom.representation.patterns._fibertree import Blocks, Rank, Tree
-from fiberloom.representation.patterns._largest import largest_of_blocks
+from fiberloom.representation.patterns._largest import largest_of_blocks, squarable
 from fiberloom.representation.patterns._metadata import bits_of_block, bits_of_ranks, bits_of_rows, per_element
 from fiberloom.representation.threads import in_slabs
 
@@ -69,7 +69,7 @@ class VNM(Pattern):
         tree = self._tree(values.shape, axis)
         if 0 in tree.view:
             return np.ones(values.shape, dtype=np.bool_)
-        blocks = np.abs(tree.arranged(values)).reshape(-1, self.v, self.m)
+        blocks = np.abs(squarable(tree.arranged(values))).reshape(-1, self.v, self.m)
         columns = self._best_columns(blocks) if self.exact else self._largest_columns(blocks)
         # Magnitudes in the chosen columns side by side: (blocks · V, 4).
         inside = np.take_along_axis(blocks, columns[:, None, :], axis=2).reshape(-1, COLUMNS)
