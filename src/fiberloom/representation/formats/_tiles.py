@@ -22,8 +22,8 @@ class Tile(NamedTuple):
     blocks: slice
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The part of ``(rows, length)`` as ``(rows, blocks, elements)``."""
-        part = array[self.rows, self.columns]
+        """The part of ``(rows, length)`` as ``(rows, blocks, elements)``, side by side in memory."""
+        part = np.ascontiguousarray(array[self.rows, self.columns])
         return part.reshape(part.shape[0], self.blocks.stop - self.blocks.start, -1)
 
 

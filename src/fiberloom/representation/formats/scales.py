@@ -58,8 +58,8 @@ class PowerOfTwo(ElementFormat):
 
     def snap(self, values: NDArray[Any], rng: np.random.Generator | None = None) -> NDArray[Any]:
         fraction, exponent = np.frexp(np.clip(values, self.smallest, self.largest))
-        # halfway between two powers: the one with the even pattern, exponent - 1 + 127
-        nearest_up = (fraction > 0.75) | ((fraction == 0.75) & (exponent % 2 != 0))
+        # halfway between two powers the larger is taken: both are odd (IEEE 754-2019, §4.3.1)
+        nearest_up = fraction >= 0.75
         up = nearest_up if rng is None else stochastic(2 * fraction - 1, rng) > 0
         found: NDArray[Any] = np.minimum(np.ldexp(0.5, exponent + up), self.largest)
         return found
@@ -88,7 +88,6 @@ class Rule(StrEnum):
     """The next scale that is at least ``amax / largest``: nothing is cut off."""
 
 
-_LEAST_FP32 = 2.0**-149
 E8M0 = PowerOfTwo()
 UE5M3 = Minifloat(5, 3, specials=Specials.FN, signed=False, title="ue5m3")
 """Unsigned, largest 114,688: the range of e5m2's normal numbers with one more fraction bit (arXiv:2509.17791)."""
@@ -114,16 +113,26 @@ def usual_rule(scale: ElementFormat) -> Rule:
     return Rule.FLOOR if scale == E8M0 else Rule.NEAREST
 
 
+def least_scale(scale: ElementFormat) -> float:
+    """The smallest scale that is stored: the smallest positive number, but 2^-6 of e4m3, where its subnormals end.
+
+    So it is in torchao's functions for NVFP4.
+    """
+    if isinstance(scale, Minifloat) and scale != FP8_E4M3:
+        return scale.smallest / (1 << scale.fraction)
+    return scale.smallest
+
+
 def rounded_scales(
     extents: NDArray[Any], largest: float, scale: ElementFormat, rule: Rule, coarse: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Scales that are stored for blocks, as numbers: none below the smallest normal one of its format, or 2^-149 of fp32.
+    """Scales that are stored for blocks, as numbers, none below `least_scale`.
 
     Args:
         extents: what the element's `largest` number has to reach in each block, usually its largest magnitude.
         coarse: scales of the scales, by which the ideal ones are divided first.
     """
-    least = _LEAST_FP32 if scale == FP32 else scale.smallest
+    least = least_scale(scale)
     if rule is Rule.FLOOR:
         reach = (extents if coarse is None else extents / coarse.astype(extents.dtype)).astype(np.float64)
         powers = np.ldexp(1.0, np.frexp(reach)[1] - np.frexp(largest)[1])
