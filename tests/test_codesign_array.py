@@ -8,15 +8,15 @@ import pytest
 
 import fiberloom as fl
 from fiberloom.architecture import library
-from fiberloom.codesign.evaluation import Task, _plan
+from fiberloom.codesign.planning import Task, plan
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest
 
 
 def both(design: str, weights: Any, activations: Any, mapping: LoopNest, k: int = 256) -> tuple[Any, Any]:
     """The same mapping on the array as it is searched on, and on the design itself."""
-    plan = _plan(Task((128, 64, k), design, weights, activations))
-    job = plan.runs[0].job
+    made = plan(Task((128, 64, k), design, weights, activations))
+    job = made.runs[0].job
     assert job.einsum.shape == {"m": 128, "n": 64, "k": k}
     settings = {name: v for name, v in zip(("metadata_bits", "index_bits"), _bits(job.architecture), strict=True) if v}
     known = library.describe(design).settings

@@ -5,6 +5,7 @@
 262144.0
 """
 
-from fiberloom.codesign.evaluation import LayerCost, Task, evaluate, evaluate_all
+from fiberloom.codesign.evaluation import LayerCost, evaluate, evaluate_all
+from fiberloom.codesign.planning import Task
 
 __all__ = ["LayerCost", "Task", "evaluate", "evaluate_all"]

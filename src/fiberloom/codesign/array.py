@@ -11,7 +11,7 @@ so that the exact mapper proves its optimum.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from fiberloom.architecture.levels import Architecture, Compute, StorageLevel
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.sparse import SafKind
 from fiberloom.codesign.passes import Pass
+from fiberloom.codesign.structure import structure_of
 from fiberloom.errors import UnsupportedError
 
 _Part = TypeVar("_Part", StorageLevel, Compute)
@@ -42,7 +43,7 @@ class RunningArray:
     """
 
     architecture: Architecture
-    cycles_per_step: Fraction
+    cycles_per_step: int
     places: int
 
 
@@ -73,23 +74,17 @@ def running(
     assert found is not None
     at, along_x, lanes = found
     own = Fraction(str(next(iter(info.menu.formats.values())))) if info.menu is not None else Fraction(1)
-    covered = [_places(p, lanes * p.rate / own) for p in passes]
-    places = math.lcm(*covered)
-    beat = sum((Fraction(places, c) for c in covered), Fraction(0))
+    places, beat = window(passes, {p.format: lanes * p.rate / own for p in passes}, _reach(info, lanes))
     wide = _Widening(along_x, lanes, places)
-    stored = float(sum((p.entry.density for p in passes), Fraction(0)))
     levels: list[StorageLevel] = []
     inside = False
     for level in architecture.levels:
         plain = tuple(o for o in level.optimizations if o.kind is not SafKind.SPATIAL_SKIPPING)
-        changed = _faster(level.model_copy(update={"optimizations": plain}), float(beat))
+        changed = _faster(level.model_copy(update={"optimizations": plain}), beat)
+        if level.keep == (info.output,) and beat > 1 and not inside:
+            changed = _accumulating(changed, beat)
         if inside:
             changed = wide.of(changed)
-            if (
-                not changed.formats and changed.energy_pj is not None
-            ):  # holds the other operand: read where a weight stands
-                read = {n: pj * (stored if n == "read" else 1.0) for n, pj in changed.energy_pj.items()}
-                changed = changed.model_copy(update={"energy_pj": read})
         levels.append(changed)
         inside = inside or level.name == at
     compute = wide.of(architecture.compute)
@@ -100,21 +95,49 @@ def running(
         update={
             "levels": tuple(levels),
             "compute": compute,
-            "cycle_seconds": architecture.cycle_seconds * float(beat),
+            "cycle_seconds": architecture.cycle_seconds * beat,
         }
     )
     return RunningArray(made, beat, places)
 
 
-def _places(run: Pass, lanes: Fraction) -> int:
-    """Neighbouring places that the multipliers cover in a cycle: whole patterns."""
-    patterns = math.floor(lanes / run.entry.kept)
-    if patterns < 1:
+def _reach(info: DesignInfo, lanes: int) -> int:
+    """Most places that the array can look at: the unit that holds the other operand's window, or what the sparsest entry needs."""
+    other = list(info.operands)[1]
+    held = [level.capacity_words for level in info.architecture.levels[1:] if level.keep == (other,)]
+    if held and held[-1] is not None:
+        return held[-1]
+    sparsest = (
+        min((structure_of(text).density for text in info.menu.weights), default=Fraction(1))
+        if info.menu
+        else Fraction(1)
+    )
+    return math.ceil(lanes / sparsest)
+
+
+def window(passes: Sequence[Pass], lanes: Mapping[str, Fraction], reach: int) -> tuple[int, int]:
+    """Neighbouring places that the passes work on together, and the cycles that they take for them.
+
+    Whole patterns, as many as make the best use of the multipliers; of equal ones the least.
+
+    Args:
+        lanes: multipliers by number format.
+        reach: most places.
+
+    Raises:
+        UnsupportedError: if one pattern reaches further.
+    """
+    pattern = math.lcm(*(p.entry.span for p in passes))
+    if pattern > reach:
         raise UnsupportedError(
-            f"'{run.entry}' keeps {run.entry.kept} values per pattern, and {lanes} multipliers stand side by side",
-            hint="use a pattern with shorter blocks",
+            f"patterns of {pattern} places, and the array looks at {reach}", hint="use patterns with shorter blocks"
         )
-    return patterns * run.entry.span
+    best = (0, 1)
+    for places in range(pattern, reach + 1, pattern):
+        cycles = sum(math.ceil(places * p.entry.density / lanes[p.format]) for p in passes)
+        if places * best[1] > best[0] * cycles:
+            best = places, cycles
+    return best
 
 
 @dataclass(frozen=True)
@@ -130,6 +153,7 @@ class _Widening:
         x, y = (x // self.lanes * self.places, y) if self.along_x else (x, y // self.lanes * self.places)
         share = self.lanes / self.places
         area, energy = component.area_um2, component.energy_pj
+        depth = component.depth if isinstance(component, StorageLevel) else None
         leaking = None if energy is None else {n: pj * (share if "leak" in n else 1.0) for n, pj in energy.items()}
         return component.model_copy(
             update={
@@ -138,13 +162,22 @@ class _Widening:
                 "mesh_y": None,
                 "area_um2": None if area is None else area * share,
                 "energy_pj": leaking,
+                **({} if depth is None else {"depth": max(1, math.floor(depth * share))}),
             }
         )
 
 
-def _faster(level: StorageLevel, beat: float) -> StorageLevel:
+def _accumulating(level: StorageLevel, beat: int) -> StorageLevel:
+    """Partial sums are read and written in every cycle of a step."""
+    energy = level.energy_pj
+    return (
+        level if energy is None else level.model_copy(update={"energy_pj": {n: pj * beat for n, pj in energy.items()}})
+    )
+
+
+def _faster(level: StorageLevel, beat: int) -> StorageLevel:
     """Bandwidths per step."""
-    if beat == 1.0:
+    if beat == 1:
         return level
     names = ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
     rates = {name: getattr(level, name) for name in names}

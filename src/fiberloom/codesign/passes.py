@@ -48,17 +48,19 @@ class Pass:
         format: the multipliers' number format.
         rate: multiplications per cycle beside 16-bit operands.
         term: which term of the tensor it is.
+        share: of the time of a dense pass.
     """
 
     entry: Structure
     format: str
     rate: Fraction
     term: int
+    share: Fraction
 
     @property
     def time(self) -> Fraction:
         """Share of the time of a dense product of 16-bit operands."""
-        return self.entry.density / self.rate
+        return self.share / self.rate
 
 
 def stored_terms(representation: Any) -> tuple[StoredTerm, ...]:
@@ -91,9 +93,18 @@ def ideal_throughput(terms: Sequence[StoredTerm]) -> float:
     return float(1 / sum((term.structure.density / term.rate for term in terms), Fraction(0)))
 
 
-def menu_throughput(passes: Iterable[Pass]) -> float:
-    """1 / Σ of the passes' time: what the menu makes of it."""
-    return float(1 / sum((p.time for p in passes), Fraction(0)))
+def menu_throughput(passes: Iterable[Pass], terms: Sequence[StoredTerm]) -> float:
+    """1 / Σ time/T(format) over the passes: what the menu makes of it.
+
+    Values without a format run in the design's own, and count as those of 16 bits do in `ideal_throughput`.
+    """
+    times = (p.share / (Fraction(1) if format_of(p, terms) is None else p.rate) for p in passes)
+    return float(1 / sum(times, Fraction(0)))
+
+
+def format_of(run: Pass, terms: Sequence[StoredTerm]) -> NumberFormat | None:
+    """Number format of the values of a pass."""
+    return terms[run.term].format if run.term < len(terms) else None
 
 
 def plan_passes(terms: Sequence[StoredTerm], menu: Menu, patterns: Sequence[str]) -> tuple[Pass, ...]:
@@ -111,8 +122,12 @@ def plan_passes(terms: Sequence[StoredTerm], menu: Menu, patterns: Sequence[str]
     """
     entries = [_entry(text) for text in patterns]
     ways = []
-    for split in (list(terms), [_sum(terms)]) if len(terms) > 1 else (list(terms),):
-        options = [_ways_of(i, term, entries, menu) for i, term in enumerate(split)]
+    splits = [list(enumerate(terms))]
+    if len(terms) > 1:
+        widest = max(range(len(terms)), key=lambda i: _bits(terms[i]))
+        splits.append([(widest, _sum(terms))])
+    for split in splits:
+        options = [_ways_of(i, term, entries, menu) for i, term in split]
         for chosen in itertools.product(*options):
             passes = tuple(itertools.chain.from_iterable(chosen))
             if len(passes) <= menu.terms:
@@ -122,7 +137,7 @@ def plan_passes(terms: Sequence[StoredTerm], menu: Menu, patterns: Sequence[str]
             f"no entry of the menu holds '{' + '.join(str(t.structure) for t in terms)}'",
             hint=f"the menu is {', '.join(patterns)}, in at most {menu.terms} term{'s' * (menu.terms > 1)}",
         )
-    return min(ways, key=lambda passes: (sum(p.time for p in passes), len(passes)))
+    return min(ways, key=lambda passes: (sum(p.time for p in passes), len(passes), len(set(passes))))
 
 
 def _entry(text: str) -> Structure:
@@ -131,14 +146,18 @@ def _entry(text: str) -> Structure:
 
 def _ways_of(index: int, term: StoredTerm, entries: Sequence[Structure], menu: Menu) -> list[tuple[Pass, ...]]:
     format, rate = _format(term, menu)
-    ways = []
+
+    def run_as(entry: Structure) -> Pass:
+        return Pass(entry, format, rate, index, entry.density if "weights" in menu.skips else Fraction(1))
+
+    ways: list[tuple[Pass, ...]] = []
     for entry in entries:
         run = entry
         if entry.ranks is None:  # anywhere: runs at the term's own density
             run = Structure(None, term.structure.density) if not term.structure.is_dense else DENSE
         elif not term.structure.within(entry):
             continue
-        ways.append((Pass(run, format, rate, index),))
+        ways.append((run_as(run),))
     pair = term.structure.ranks
     if menu.terms > 1 and pair is not None and len(pair) == 1:
         wanted, block = pair[0]
@@ -149,7 +168,7 @@ def _ways_of(index: int, term: StoredTerm, entries: Sequence[Structure], menu: M
             for count in range(2, menu.terms + 1):
                 for parts in itertools.combinations_with_replacement(same, count):
                     if sum(e.kept for e in parts) >= need:
-                        ways.append(tuple(Pass(e, format, rate, index) for e in parts))
+                        ways.append(tuple(run_as(e) for e in parts))
     return ways
 
 
@@ -162,7 +181,7 @@ def _in_blocks(kept: int, of: int, size: int) -> int:
 
 def _sum(terms: Sequence[StoredTerm]) -> StoredTerm:
     """The terms added up: of the widest format; the structure is the sum's where blocks are of one size, else dense."""
-    widest = max(terms, key=lambda term: term.format.bits if term.format is not None else 0)
+    widest = max(terms, key=_bits)
     pairs = [term.structure.ranks for term in terms]
     structure = DENSE
     if all(ranks is not None and len(ranks) == 1 for ranks in pairs):
@@ -175,6 +194,10 @@ def _sum(terms: Sequence[StoredTerm]) -> StoredTerm:
     elif all(ranks is None for ranks in pairs):
         structure = structure_of(min(1.0, float(sum(term.structure.density for term in terms))))
     return StoredTerm(structure, widest.format)
+
+
+def _bits(term: StoredTerm) -> int:
+    return 0 if term.format is None else term.format.bits
 
 
 def _format(term: StoredTerm, menu: Menu) -> tuple[str, Fraction]:

@@ -45,6 +45,18 @@ def transposed(product: Einsum, info: DesignInfo) -> Einsum:
     return _named({v: turned.get(v, bound) for v, bound in product.shape.items()}, info)
 
 
+def with_terms(product: Einsum, weights: str, terms: int) -> Einsum:
+    """``Z[m,n] = A[t,m,k] * B[n,k]``: terms of one pattern, summed over; only the weights tell them apart."""
+
+    def extended(tensor: Tensor) -> Tensor:
+        if tensor.name != weights:
+            return tensor
+        return tensor.model_copy(update={"ranks": ((IndexTerm(1, "t"),), *tensor.ranks)})
+
+    tensors = tuple(extended(t) for t in product.tensors)
+    return product.model_copy(update={"shape": {"t": terms, **product.shape}, "tensors": tensors})
+
+
 def _named(shape: Mapping[str, int], info: DesignInfo) -> Einsum:
     first, second = info.operands
     shape = {v: shape[v] for v in "gmnk" if v in shape}

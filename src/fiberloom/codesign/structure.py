@@ -46,14 +46,18 @@ class Structure:
 
     @property
     def coordinate_bits(self) -> Fraction:
-        """Bits of coordinates per stored value: the offset of every kept group within its H, shared by what the group keeps.
+        """Bits of coordinates per stored value.
 
-        A bitmask where there is no structure: one bit for every element, stored or not.
+        Several ranks: the offset of every kept group within its H, shared by what the group keeps (HighLight). One rank: offsets,
+        or a bitmask where that is shorter. No structure: a bitmask, one bit for every element, stored or not.
         """
         if self.is_dense:
             return Fraction(0)
         if self.ranks is None:
             return 1 / self.density
+        if len(self.ranks) == 1:
+            ((kept, of),) = self.ranks
+            return min(Fraction(math.ceil(math.log2(of))), Fraction(of, kept))
         bits, below = Fraction(0), 1
         for kept, of in reversed(self.ranks):
             if kept < of:

@@ -22,6 +22,7 @@ class Menu:
         terms: most terms of one tensor that run one after the other.
         formats: number formats of the multipliers, the architecture's own first, with their rate beside that of 16-bit
             operands (an 8-bit format doubles it).
+        skips: operands whose zeros take no time; zeros of others save storage, traffic and energy only.
         stationary: whether partial sums and the other operand stay in the array while the terms of a tensor stream by (TASD,
             arXiv:2403.07953); otherwise every term is an operation of its own.
         extracts: whether units in front of the array find the terms of activations at run time.
@@ -31,6 +32,7 @@ class Menu:
     activations: tuple[str, ...]
     terms: int
     formats: Mapping[str, float]
+    skips: tuple[str, ...] = ("weights",)
     stationary: bool = False
     extracts: bool = False
 
@@ -42,7 +44,7 @@ def read_menu(section: Field) -> Menu:
         SpecError: for fields that are missing, unknown or make no sense.
     """
     fields = section.mapping()
-    known = ("weights", "activations", "terms", "formats", "stationary", "extracts")
+    known = ("weights", "activations", "terms", "formats", "skips", "stationary", "extracts")
     section.refuse_unknown(fields, known)
     for name in ("weights", "formats"):
         if name not in fields:
@@ -53,6 +55,7 @@ def read_menu(section: Field) -> Menu:
         activations=_expanded(fields["activations"].names()) if "activations" in fields else ("dense",),
         terms=fields["terms"].integer(minimum=1) if "terms" in fields else 1,
         formats=formats,
+        skips=tuple(fields["skips"].names()) if "skips" in fields else ("weights",),
         stationary="stationary" in fields and fields["stationary"].boolean(),
         extracts="extracts" in fields and fields["extracts"].boolean(),
     )
