@@ -16,7 +16,11 @@ def codesign(
     model: Model,
     designs: Annotated[
         list[str] | None,
-        typer.Option("--designs", metavar="NAME,…", help="Designs of the library that state what they run; repeat it or list them."),
+        typer.Option(
+            "--designs",
+            metavar="NAME,…",
+            help="Designs of the library that state what they run; repeat it or list them.",
+        ),
     ] = None,
     representations: Annotated[
         list[str] | None,

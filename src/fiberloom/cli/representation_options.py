@@ -117,5 +117,5 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     mine = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     called.__signature__ = inspect.Signature([*mine, *added])  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in (*mine, *added)}
-    del called.__wrapped__  # type: ignore[attr-defined]  # else the signature underneath is looked at
+    del called.__wrapped__  # else the signature underneath is looked at
     return called

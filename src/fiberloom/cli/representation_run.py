@@ -105,17 +105,13 @@ def listed(texts: Sequence[str]) -> list[str]:
 
 
 def _schemes(request: Request, options: Options) -> list[NamedScheme]:
-    from fiberloom.codesign.assessment import NamedScheme, read_scheme
-    from fiberloom.representation.sdq import SDQ
+    from fiberloom.codesign.assessment import read_scheme, read_sdq
 
-    made = []
-    for text in dict.fromkeys(request.texts):
-        if request.method == "sdq":
-            scheme = SDQ.read(text, request.pruning, request.criterion, request.scales)
-            how = "" if request.pruning == "magnitude" else f" ({request.pruning})"
-            made.append(NamedScheme(" ".join(text.split()) + how, scheme))
-        else:
-            made.append(read_scheme(text))
+    texts = list(dict.fromkeys(request.texts))
+    if request.method == "sdq":
+        made = [read_sdq(text, request.pruning, request.criterion, request.scales) for text in texts]
+    else:
+        made = [read_scheme(text) for text in texts]
     made += [read_scheme(text) for text in request.beside]
     return [_with_tail(named, options.tail) for named in made]
 

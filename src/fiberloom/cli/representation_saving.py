@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.cli.saving import refuse_unwritable
-from fiberloom.errors import FiberloomError, MissingExtraError, SpecError
+from fiberloom.errors import FiberloomError, MissingExtraError, SpecError, UnsupportedError
 
 if TYPE_CHECKING:
     from fiberloom.codesign.assessment import Assessment, NamedScheme
@@ -67,28 +67,33 @@ class TensorSaving:
 
         Raises:
             SpecError: for several tensors in one .npy.
+            UnsupportedError: for the terms of a module that is calibrated.
             FiberloomError: when the system refuses.
         """
         from fiberloom.codesign.compression import compress_layers
+        from fiberloom.codesign.represented_models import (
+            represented_module,
+            represented_state,
+            represented_tensors,
+            terms_by_name,
+        )
 
         weights = assessment.weights
-        views = {layer.name: layer.view for layer in weights.layers}
-        dense: dict[str, NDArray[Any]] = {}
-        terms: dict[str, NDArray[Any]] = {}
-        for layer in compress_layers(weights.layers, named.scheme, inputs=assessment.inputs, keep_terms=True):
-            assert layer.terms is not None
-            total = layer.terms[0].copy()
-            for term in layer.terms[1:]:
-                total += term
-            dense[layer.name] = np.ascontiguousarray(views[layer.name].tensor(total))
+        if weights.module is not None and assessment.batches is not None:
             if self.terms is not None:
-                for number, term in enumerate(layer.terms, start=1):
-                    terms[f"{layer.name}.term{number}"] = np.ascontiguousarray(views[layer.name].tensor(term))
+                raise UnsupportedError("terms of a module with calibration data", hint="save the sum with -o")
+            module, _ = represented_module(weights, named.scheme, None, assessment.batches)
+            dense, others = represented_state(module, weights), dict[str, NDArray[Any]]()
+        else:
+            layers = list(compress_layers(weights.layers, named.scheme, inputs=assessment.inputs, keep_terms=True))
+            dense = represented_tensors(weights, layers)
+            others = _others(self.model, dense, weights.module)
+            if self.terms is not None:
+                _write(self.terms, terms_by_name(weights, layers))
         if self.output is not None:
-            others = _others(self.model, dense) if self.output.suffix != ".npy" else {}
+            if self.output.suffix == ".npy":
+                dense, others = {layer.name: dense[layer.name] for layer in weights.layers}, {}
             _write(self.output, {**others, **dense})
-        if self.terms is not None:
-            _write(self.terms, terms)
 
 
 def _file_of(model: str) -> Path | None:
@@ -99,8 +104,12 @@ def _file_of(model: str) -> Path | None:
     return None
 
 
-def _others(model: str, represented: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The other tensors of a file of tensors, as they are; of one tensor of a file, none."""
+def _others(model: str, represented: Mapping[str, NDArray[Any]], module: Any) -> dict[str, NDArray[Any]]:
+    """The other tensors of a module or of a file of tensors, as they are; of one tensor of a file, none."""
+    if module is not None:
+        from fiberloom.workload.profile.weights import as_numpy
+
+        return {name: as_numpy(value) for name, value in module.state_dict().items() if name not in represented}
     if not model.endswith((".npz", ".safetensors")) or not Path(model).is_file():
         return {}
     from fiberloom.workload.profile.weights import read_weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from fiberloom.codesign.represented_models import original_tensors, represented_
 from fiberloom.codesign.tradeoff import DENSE, Scored, Tradeoff, tradeoff
 from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.representation import Representation, read_representation
-from fiberloom.representation.sdq import SDQ
+from fiberloom.representation.sdq import SDQ, VECTOR_SCALES
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,25 @@ def read_scheme(text: str, method: str = "magnitude", criterion: str = "magnitud
     Raises:
         SpecError: for what can't be read.
     """
-    name = " ".join(text.split())
     if "=>" in text or "⇒" in text:
-        scheme = SDQ.read(text, method, criterion)
-        return NamedScheme(name if method == "magnitude" else f"{name} ({method})", scheme)
-    return NamedScheme(name, read_representation(text))
+        return read_sdq(text, method, criterion)
+    return NamedScheme(" ".join(text.split()), read_representation(text))
+
+
+def read_sdq(text: str, method: str, criterion: str, scales: str = VECTOR_SCALES) -> NamedScheme:
+    """SDQ under a name that says how its places are chosen where that is not by magnitude.
+
+    Args and errors as `fiberloom.representation.sdq.SDQ.read`.
+    """
+    scheme = SDQ.read(text, method, criterion, scales)
+    how = [str(scheme.method)] if scheme.sparsify is not None and method != "magnitude" else []
+    how += [f"{criterion} criterion"] if criterion != "magnitude" else []
+    name = " ".join(text.split())
+    return NamedScheme(f"{name} ({', '.join(how)})" if how else name, scheme)
+
+
+def _named(tell: Callable[[str, int, int], None], scheme: str, layer: str) -> None:
+    tell(f"{scheme}: {layer}", 0, 0)
 
 
 @dataclass
@@ -101,7 +116,7 @@ class Assessment:
         dense = NamedScheme(DENSE, read_representation(DENSE))
         for named in [dense, *(named for named in schemes if named.name != DENSE)]:
             if named.name not in self.scored:
-                self.score(named, lambda layer, name=named.name: tell(f"{name}: {layer}", 0, 0))
+                self.score(named, partial(_named, tell, named.name))
             for design in designs:
                 if (design, named.name) not in self.costs:
                     self._cost(design, named, tell)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ def network_weights(
             left_out[name] = "operators sum over different axes of it"
             continue
         operators = tuple(operator.name for operator, _ in uses)
-        layers.append(LayerWeights(name, views.pop(), operators, lambda name=name: read(name)))
+        layers.append(LayerWeights(name, views.pop(), operators, partial(read, name)))
     others = [n for n, t in network.tensors.items() if t.role is Role.PARAMETER and n not in users and len(t.shape) > 1]
     left_out |= dict.fromkeys(others, "no product reads it")
     if not layers:

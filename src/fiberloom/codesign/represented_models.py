@@ -24,6 +24,20 @@ def represented_tensors(weights: NetworkWeights, layers: Sequence[CompressedLaye
     return {layer.name: np.ascontiguousarray(views[layer.name].tensor(total(layer))) for layer in layers}
 
 
+def terms_by_name(weights: NetworkWeights, layers: Sequence[CompressedLayer]) -> dict[str, NDArray[Any]]:
+    """Every term for itself, ``NAME.term1`` …, in the shapes in which the tensors are stored.
+
+    Args:
+        layers: of `weights`, with their terms.
+    """
+    views = {layer.name: layer.view for layer in weights.layers}
+    return {
+        f"{layer.name}.term{number}": np.ascontiguousarray(views[layer.name].tensor(term))
+        for layer in layers
+        for number, term in enumerate(layer.terms or (), start=1)
+    }
+
+
 def total(layer: CompressedLayer) -> NDArray[Any]:
     """The sum of a layer's terms, ``(out, in)``."""
     assert layer.terms is not None
@@ -65,6 +79,20 @@ def represented_module(
     made = compress(weights.module, scheme, calibration=batches, activations=activations, exclude=excluded)
     layers = tuple(_layer(wanted[report.name], report, scheme) for report in made.layers)
     return made.model.eval(), layers
+
+
+def represented_state(module: Any, weights: NetworkWeights) -> dict[str, NDArray[Any]]:
+    """Parameters and buffers of the original module, those of represented layers as `represented_module` has them.
+
+    Args:
+        module: of `represented_module`.
+    """
+    from fiberloom.workload.profile.weights import as_numpy
+
+    found = {name: as_numpy(value) for name, value in weights.module.state_dict().items()}
+    for layer in weights.layers:
+        found[layer.name] = np.ascontiguousarray(as_numpy(module.get_submodule(_layer_name(layer)).weight))
+    return found
 
 
 def _layer_name(layer: LayerWeights) -> str:

@@ -116,7 +116,7 @@ def tradeoff(
         designs, schemes: in the order of the points. Without designs there is a point per scheme.
     """
     points = [
-        _point(scored[scheme], costs.get((design, scheme)), costs.get((design, DENSE)), design, quality)
+        _point(scored[scheme], design, costs, quality)
         for scheme in schemes
         if scheme in scored
         for design in designs or (None,)
@@ -197,11 +197,12 @@ def _design(design: str, costs: Mapping[tuple[str, str], NetworkCost | Fiberloom
 
 def _point(
     scored: Scored,
-    cost: NetworkCost | FiberloomError | None,
-    dense: NetworkCost | FiberloomError | None,
     design: str | None,
+    costs: Mapping[tuple[str, str], NetworkCost | FiberloomError],
     quality: Quality,
 ) -> dict[str, Any]:
+    cost = None if design is None else costs.get((design, scored.scheme))
+    dense = None if design is None else costs.get((design, DENSE))
     made: dict[str, Any] = {
         "design": design,
         "scheme": scored.scheme,

@@ -122,7 +122,7 @@ def _from_tensors(model: str, rows: int, axis: int | None) -> NetworkWeights:
     views: dict[str, MatrixView] = {}
     left_out: dict[str, str] = {}
     for name, source in sources.items():
-        shape = read_tensor(source).shape  # read again when it is needed, so that a large model need not be held
+        shape = _read(source, name).shape  # read again when it is needed, so that a large model need not be held
         if len(several) > 1 and len(shape) < 2:
             continue
         if len(several) > 1 and _LOOKED_UP.search(name.lower()):
@@ -135,6 +135,15 @@ def _from_tensors(model: str, rows: int, axis: int | None) -> NetworkWeights:
     network = network_of_tensors({name: view.shape for name, view in views.items()}, rows, name)
     layers = [LayerWeights(name, view, (name,), partial(read_tensor, sources[name])) for name, view in views.items()]
     return NetworkWeights(network, tuple(layers), left_out, (f"every tensor meets {rows} rows of activations",))
+
+
+def _read(source: str, name: str) -> NDArray[Any]:
+    try:
+        return read_tensor(source)
+    except SpecError as error:
+        if not source.endswith(f":{name}") or name in error.problem:
+            raise
+        raise SpecError(f"'{name}': {error.problem}", where=error.where, hint=error.hint) from None
 
 
 def _name(model: str) -> str:

@@ -158,14 +158,16 @@ def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     table = plain_table()
     table.add_column(" layer", overflow="ellipsis", max_width=28, no_wrap=True)
     costed = any("cycles" in layer for layer in layers)
-    for column in ("matrix", "weight error", "output error", "dropped", "bits/weight"):
+    apart = any(abs(layer["relative_error"] - layer["output_error"]) > 5e-3 * layer["output_error"] for layer in layers)
+    errors = ("weight error", "output error") if apart else ("error",)
+    for column in ("matrix", *errors, "dropped", "bits/weight"):
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("cycles", "energy", "EDP") if costed else ():
         table.add_column(column, justify="right", no_wrap=True)
     for layer in layers[:_MOST_LAYERS]:
         cells = [" " + layer["name"], "×".join(map(str, layer["shape"]))]
-        cells += [_error(layer["relative_error"]), _error(layer["output_error"])]
-        cells += [f"{layer['dropped_nonzeros']:.1%}", f"{layer['bits_per_weight']:.2f}"]
+        cells += [_error(layer["relative_error"])] if apart else []
+        cells += [_error(layer["output_error"]), f"{layer['dropped_nonzeros']:.1%}", f"{layer['bits_per_weight']:.2f}"]
         if "cycles" in layer:
             cells += [count(layer["cycles"]), energy(layer["energy_pj"]), engineering(layer["edp_j_s"], "J·s")]
         table.add_row(*cells)
