@@ -57,7 +57,8 @@ def measure(
         represented, kept = None, []
         for places, held in representation.split(part, along, weights):
             kept.append(int(np.count_nonzero(places)))
-            represented = held if represented is None else represented + held
+            represented = held if represented is None else np.add(represented, held, out=represented)
+            del places, held  # before the next term takes its memory
         assert represented is not None
         return *difference(part, represented, unit), *kept
 

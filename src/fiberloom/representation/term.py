@@ -63,8 +63,9 @@ class Term:
             held = masked(values, kept)
             return held if self.format is None else self.format.round(held, axis)
         rows, places = as_rows(values, axis), as_rows(kept, axis)
+        packed = _packed_round(self.format, rows, places)
         held = np.zeros_like(rows)
-        held[places] = _packed_round(self.format, rows, places)
+        held[places] = packed
         return from_rows(held, values.shape, axis)
 
     def __str__(self) -> str:
@@ -75,6 +76,8 @@ def _packed_round(number_format: NumberFormat, rows: NDArray[Any], places: NDArr
     """The values at `places` rounded with those of a row side by side, in row order; short rows end with zeros."""
     counts = np.count_nonzero(places, axis=1)
     width = int(counts.max())
+    if counts.min() == width:
+        return np.asarray(number_format.round(rows[places].reshape(-1, width), -1).reshape(-1))
     filled = np.arange(width) < counts[:, None]
     packed = np.zeros((len(rows), width), dtype=rows.dtype)
     packed[filled] = rows[places]
@@ -146,8 +149,10 @@ class Representation:
         found = self._empty(values, axis)
 
         def fill(at: slice, part: NDArray[Any], weights: NDArray[Any] | None, along: int) -> None:
-            for number, (_, held) in enumerate(self.split(part, along, weights)):
-                found[at] = held if number == 0 else found[at] + held
+            found[at] = 0
+            for _, held in self.split(part, along, weights):
+                found[at] += held
+                del held  # before the next term takes its memory
 
         self.over_rows(fill, values, axis, importance)
         return from_rows(found, values.shape, axis) if self.rowwise else found
@@ -171,6 +176,7 @@ class Representation:
             if number < len(self.terms):
                 residual = np.subtract(residual, held, out=None if residual is values else residual)
             yield kept, held
+            del kept, held
 
     def over_rows(
         self,

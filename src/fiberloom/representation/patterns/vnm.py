@@ -69,13 +69,10 @@ class VNM(Pattern):
         tree = self._tree(values.shape, axis)
         if 0 in tree.view:
             return np.ones(values.shape, dtype=np.bool_)
-        blocks = np.abs(squarable(tree.arranged(values))).reshape(-1, self.v, self.m)
+        blocks = squarable(tree.arranged(values)).reshape(-1, self.v, self.m)
         columns = self._best_columns(blocks) if self.exact else self._largest_columns(blocks)
-        # Magnitudes in the chosen columns side by side: (blocks · V, 4).
-        inside = np.take_along_axis(blocks, columns[:, None, :], axis=2).reshape(-1, COLUMNS)
-        chosen = largest_of_blocks(inside, self.n, COLUMNS).reshape(-1, self.v, COLUMNS)
         kept = np.zeros(blocks.shape, dtype=np.bool_)
-        np.put_along_axis(kept, np.broadcast_to(columns[:, None, :], chosen.shape), chosen, axis=2)
+        in_slabs(lambda at: _keep_in(blocks[at], self.n, columns[at], kept[at]), blocks)
         return tree.restored(kept.reshape(tree.view))
 
     def _largest_columns(self, blocks: NDArray[Any]) -> NDArray[np.int64]:
@@ -152,22 +149,35 @@ class VNM(Pattern):
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
+def _is_kept(row: Any, columns: Any, i: int, n: int) -> Any:  # pragma: no cover - compiled
+    """Whether the i-th of `columns` is among the `n` largest of the row in them."""
+    value, rank = abs(row[columns[i]]), 0
+    for j in range(len(columns)):
+        other = abs(row[columns[j]])
+        rank += (other > value) | ((other == value) & (j < i))
+    return rank < n
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _keep_in(blocks: Any, n: int, columns: Any, kept: Any) -> None:  # pragma: no cover - compiled
+    """Mark the `n` largest of every row of every block, ``(V, M)``, within the block's columns."""
+    for b in range(blocks.shape[0]):
+        for r in range(blocks.shape[1]):
+            for i in range(columns.shape[1]):
+                kept[b, r, columns[b, i]] = _is_kept(blocks[b, r], columns[b], i, n)
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
 def _best_choice(blocks: Any, n: int, choices: Any, best: Any) -> None:  # pragma: no cover - compiled
-    """Per block of ``(V, M)`` magnitudes, the columns in which the `n` largest of every row have most energy together."""
-    width = choices.shape[1]
+    """Per block, ``(V, M)``, the columns in which the `n` largest of every row have most energy together."""
     for b in range(blocks.shape[0]):
         most = -1.0
         for c in range(choices.shape[0]):
             total = 0.0
             for r in range(blocks.shape[1]):
-                for i in range(width):
-                    value = blocks[b, r, choices[c, i]]
-                    rank = 0
-                    for j in range(width):
-                        other = blocks[b, r, choices[c, j]]
-                        rank += other > value or (other == value and j < i)
-                    if rank < n:
-                        total += float(value) * float(value)
+                for i in range(choices.shape[1]):
+                    if _is_kept(blocks[b, r], choices[c], i, n):
+                        total += float(blocks[b, r, choices[c, i]]) ** 2
             if total > most:
                 most = total
                 best[b] = choices[c]
