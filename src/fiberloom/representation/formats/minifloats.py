@@ -117,15 +117,14 @@ class Minifloat(ElementFormat):
     @cached_property
     def largest_exponent(self) -> int:
         """Exponent of the largest number."""
-        return (self.largest_code >> self.fraction) - self.offset
+        return max(self.largest_code >> self.fraction, 1) - self.offset
 
     @cached_property
     def largest(self) -> float:
         if self.exponent > 11:
             return math.inf  # beyond float64; such formats are only priced
-        return math.ldexp(
-            2**self.fraction + self.largest_code % 2**self.fraction, self.largest_exponent - self.fraction
-        )
+        field, quanta = divmod(self.largest_code, 1 << self.fraction)
+        return math.ldexp(quanta + ((1 << self.fraction) if field else 0), self.largest_exponent - self.fraction)
 
     @property
     def lowest(self) -> float:
