@@ -47,6 +47,7 @@ def test_terms_formats_and_pruning_are_read() -> None:
         ("nonsense", "neither a pattern nor a number format"),
         ("=> 2:4", "is no pattern"),
         ("foo int8", "'foo' is no pattern"),
+        ("2:{4..8}", "stands for several"),
     ],
 )
 def test_unreadable_text_says_why(text: str, message: str) -> None:
@@ -138,6 +139,15 @@ def test_hierarchical_metadata_is_a_sum_over_ranks() -> None:
         outer, middle, inner = (spans[name][rank] for rank, name in enumerate(names))
         assert bits["-".join(names)] == Fraction(outer + 2 * middle + 2 * 3 * inner, 72)
     assert bits["enumerated"] == Fraction(2 + 2 * 2 + 6 * 4, 72)
+    vectors = read_pattern("vector16(2:4)").metadata_bits()
+    assert vectors == {name: share / 16 for name, share in read_pattern("2:4").metadata_bits().items()}
+    assert vectors["B"] == read_pattern("vector16(2:4)").metadata_bits((32, 8))["B"]
+    four_of_eight, two_of_four = read_pattern("4:8").metadata_bits(), read_pattern("2:4").metadata_bits()
+    for name in ("B", "CP", "enumerated"):  # 8 columns of which 4 are shared by 16 rows; in them, 2 of 4 for each row
+        both = four_of_eight[name] / 16 + two_of_four[name] / 2
+        assert read_pattern("16:2:8").metadata_bits()[name if name == "enumerated" else f"{name}-{name}"] == both
+    with pytest.raises(SpecError, match="depends on the tensor's shape"):
+        read_pattern("C(2:4)->RS").metadata_bits()
 
 
 @settings(deadline=None, max_examples=40)

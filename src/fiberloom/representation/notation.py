@@ -18,6 +18,10 @@ def read_representation(text: str | Representation) -> Representation:
     """
     if isinstance(text, Representation):
         return text
+    if "{" in text:
+        raise SpecError(
+            f"'{text}' stands for several representations", hint="read_family reads families; here write one member"
+        )
     pruning, arrow, rest = text.replace("⇒", "=>").rpartition("=>")
     parts = [part.strip() for part in _split(rest, "+")]
     if not all(parts):

@@ -22,6 +22,7 @@ from fiberloom.representation.patterns.unstructured import count_of
 
 _TEXT: Final = re.compile(r"[A-Z]+\d*\s*\(.*\)|[A-Z]+\d*\s*(\(.*\))?\s*(->|→).*", re.DOTALL)
 _AXIS: Final = "C"
+_ROWS: Final = "M"
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,12 @@ class HSS(Pattern):
             )
         if shape is not None:
             return metadata_of_ranks(self.ranks, Tree(self.ranks, shape, axis, self.tail))
-        if not (self.rowwise and self.rigid):
+        first = next((i for i, rank in enumerate(self.ranks) if _binds(rank.rule)), len(self.ranks))
+        if not self.rigid or not {rank.letters for rank in self.ranks[first:]} <= {_ROWS, _AXIS}:
             raise SpecError(f"the metadata of '{self}' depends on the tensor's shape", hint="give the shape")
-        ruled = tuple(rank for rank in self.ranks if rank.rule is not None and rank.letters == _AXIS)
-        found = metadata_of_ranks(ruled, Tree(ruled, (self.span,), 0, self.tail))
+        ruled = tuple(rank for rank in self.ranks if isinstance(rank.rule, Blocks) and rank.letters in (_ROWS, _AXIS))
+        rows = math.prod(rank.rule.of for rank in ruled if rank.letters == _ROWS and isinstance(rank.rule, Blocks))
+        found = metadata_of_ranks(ruled, Tree(ruled, (rows, self.span), 1, self.tail))
         return {name: bits for name, bits in found.items() if name != "UOP-CP"}
 
     def density_specification(self, shape: Sequence[int], axis: int = -1) -> dict[str, Any]:
