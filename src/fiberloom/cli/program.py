@@ -23,6 +23,7 @@ from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
+from fiberloom.cli.formats import formats
 from fiberloom.cli.map import map_files
 from fiberloom.cli.mappers import mappers
 from fiberloom.cli.mapspace import mapspace
@@ -51,6 +52,7 @@ app.command("network")(network)
 app.command("profile")(profile)
 app.add_typer(compress, name="compress")
 app.command("codesign")(codesign)
+app.add_typer(formats, name="formats")
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")

@@ -85,6 +85,10 @@ class NumberFormat(ABC):
         """Bits of an element and its share of what blocks store; scales of whole rows or tensors are not counted."""
         return float(self.bits)
 
+    def describe_scales(self) -> str:
+        """A few words about what is stored beside the elements."""
+        return "none"
+
     def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
         """Bits of a tensor of `shape`, every scale counted; a last partial block has a scale of its own."""
         rows, length = rows_and_length(shape, axis)

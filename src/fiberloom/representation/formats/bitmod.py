@@ -78,6 +78,9 @@ class BitMod(NumberFormat):
     def bits_per_element(self) -> float:
         return self.bits + (self.scaling.scale.bits + SELECTOR_BITS) / (self.scaling.block or 1)
 
+    def describe_scales(self) -> str:
+        return f"{self.scaling.describe()}; {SELECTOR_BITS}-bit choice of a code book"
+
     def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
         return super().storage_bits(shape, axis) + self.scaling.storage_bits(shape, axis, SELECTOR_BITS)
 

@@ -92,6 +92,9 @@ class Hadamard(NumberFormat):
     def bits_per_element(self) -> float:
         return self.inner.bits_per_element
 
+    def describe_scales(self) -> str:
+        return f"{self.inner.describe_scales()}; {self.length} elements rotated together"
+
     def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
         return self.inner.storage_bits(shape, axis)
 

@@ -37,6 +37,9 @@ class Per(StrEnum):
     """A row: all elements along the axis, others fixed. For weights ``(out, in)`` that is an output channel."""
 
 
+_SPOKEN = {Per.TENSOR: "the tensor", Per.CHANNEL: "each row"}
+
+
 def usual_coarse(scale: ElementFormat) -> Per | None:
     """What has a scale of scales where the name does not say: the tensor, for scales of little range."""
     return Per.TENSOR if scale == FP8_E4M3 or isinstance(scale, Integer) else None
@@ -78,6 +81,13 @@ class Scaling:
     def rowwise(self) -> bool:
         """Whether no scale spans rows."""
         return Per.TENSOR not in (self.per, self.coarse)
+
+    def describe(self) -> str:
+        """A few words, such as ``e4m3 for 16, fp32 for the tensor``."""
+        what = str(self.per) if isinstance(self.per, int) else _SPOKEN[self.per]
+        rule = "" if self.rounding is Rule.NEAREST else f" ({self.rounding.value})"
+        coarse = "" if self.coarse is None else f", fp32 for {_SPOKEN[self.coarse]}"
+        return f"{scale_symbol(self.scale)} for {what}{rule}{coarse}"
 
     def storage_bits(self, shape: Sequence[int], axis: int, extra: int = 0) -> int:
         """Bits of all scales of a tensor, and of `extra` bits beside each."""
@@ -225,6 +235,11 @@ class Scaled(NumberFormat):
     def bits_per_element(self) -> float:
         shared = self.scaling.scale.bits + (self.bits if self.zero_point else 0)
         return self.bits + (shared / self.block if self.block else 0.0)
+
+    def describe_scales(self) -> str:
+        words = self.scaling.describe()
+        words += f", {self.bits}-bit zero points" if self.zero_point else ""
+        return words + (", mean magnitudes" if self.element.scale_is_mean else "")
 
     def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
         scales = self.scaling.storage_bits(shape, axis, self.bits if self.zero_point else 0)
