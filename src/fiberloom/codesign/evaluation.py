@@ -13,7 +13,7 @@ from fiberloom.codesign.passes import Pass, format_of, ideal_throughput, menu_th
 from fiberloom.codesign.planning import Plan, Run, Task, plan
 from fiberloom.codesign.product import Gemm
 from fiberloom.codesign.search import answers
-from fiberloom.codesign.sums import resumed
+from fiberloom.codesign.sums import later_cycles, resumed
 from fiberloom.errors import UnsupportedError
 from fiberloom.workload.einsum import Einsum
 
@@ -143,8 +143,9 @@ def _cost(made: Plan, found: Sequence[Mapping[str, Any]]) -> LayerCost:
         if i > 0:  # partial sums of the terms before
             cost = resumed(run.job, answer, made.info.output)
         cycles += cost[0] * run.cycles_per_step
-        for name, pj in cost[1].items():
-            energy[name] = energy.get(name, 0.0) + pj
+        for part in (cost[1], later_cycles(run.job, run.cycles_per_step, made.info.output)):
+            for name, pj in part.items():
+                energy[name] = energy.get(name, 0.0) + pj
     if made.extracted:
         energy["TASD units"] = sum(_extraction(made, run, a) for run, a in zip(made.runs, found, strict=True))
     passes = [p for run in made.runs for p in run.passes]

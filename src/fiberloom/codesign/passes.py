@@ -137,7 +137,19 @@ def plan_passes(terms: Sequence[StoredTerm], menu: Menu, patterns: Sequence[str]
             f"no entry of the menu holds '{' + '.join(str(t.structure) for t in terms)}'",
             hint=f"the menu is {', '.join(patterns)}, in at most {menu.terms} term{'s' * (menu.terms > 1)}",
         )
-    return min(ways, key=lambda passes: (sum(p.time for p in passes), len(passes), len(set(passes))))
+
+    def cost(passes: tuple[Pass, ...]) -> tuple[Fraction, int, Fraction, int, int]:
+        time = sum((p.time for p in passes), Fraction(0))
+        bits = sum((p.entry.density * _value_bits(p, terms) for p in passes), Fraction(0))
+        return time, 0 if menu.stationary else len(passes), bits, len(passes), len(set(passes))
+
+    return min(ways, key=cost)
+
+
+def _value_bits(run: Pass, terms: Sequence[StoredTerm]) -> Fraction:
+    """Bits that a pass stores per value, with its coordinates; values without a format take those of a byte."""
+    number = format_of(run, terms)
+    return (Fraction(8) if number is None else Fraction(str(number.bits_per_element))) + run.entry.coordinate_bits
 
 
 def _entry(text: str) -> Structure:

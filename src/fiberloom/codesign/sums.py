@@ -1,7 +1,8 @@
-"""What a later term costs where partial sums do not stay: the sums so far are read back from the outermost memory.
+"""Partial sums of several terms: within a step of several cycles, and from one product to the next.
 
-The model's outputs start at zero: their first visit reads nothing. A product that adds to what is there reads every element once
-more from memory, and writes it into the level that accumulates.
+The model's outputs start at zero: their first visit reads nothing. Where terms stream in the cycles of one step, only the first of
+these cycles reads nothing. Where sums do not stay, a product that adds to what is there reads every element once more from the
+outermost memory, and writes it into the level that accumulates.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ def resumed(job: MappingJob, answer: Mapping[str, Any], output: str) -> tuple[fl
         read = sum(t["traffic"].get("read", {}).get("actual", 0.0) for t in answer["levels"][0]["tensors"].values())
         cycles = max(cycles, (read + words) / (memory.read_bandwidth * memory.instances))
     return cycles, energy
+
+
+def later_cycles(job: MappingJob, cycles_per_step: int, output: str) -> dict[str, float]:
+    """pJ by component of the reads of sums in the second to last cycle of every output's first step.
+
+    Energies of `job` are per step (`fiberloom.codesign.array.running`): a first step counts no reads at all.
+    """
+    words = math.prod(job.einsum.tensor_shape(output))
+    found = {}
+    for level in job.architecture.levels:
+        if level.keep == (output,) and cycles_per_step > 1:
+            per_cycle = _access(job, level, "read") / cycles_per_step
+            found[level.name] = words / level.words_per_access * per_cycle * (cycles_per_step - 1)
+    return found
 
 
 def _access(job: MappingJob, level: StorageLevel, action: str) -> float:
