@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from fiberloom.codesign.compression import EXACT, Scheme, compress_layers, representation_of
-from fiberloom.codesign.network_cost import NetworkCost, Search, network_cost
+from fiberloom.codesign.network_cost import NetworkCost, Search, network_costs
 from fiberloom.codesign.network_weights import NetworkWeights
 from fiberloom.codesign.quality import Quality
 from fiberloom.codesign.represented_models import original_tensors, represented_module, represented_tensors
@@ -19,6 +19,9 @@ from fiberloom.codesign.tradeoff import DENSE, Scored, Tradeoff, tradeoff
 from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.representation import Representation, read_representation
 from fiberloom.representation.sdq import SDQ, VECTOR_SCALES
+
+SEARCHES: Final = 16
+"""Mappings that are searched side by side at least, so that starting workers is worth it; points are finished so many at a time."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,15 @@ class Assessment:
                 raise SpecError(f"{what} is given twice", hint="give each once")
         tell = progress or (lambda what, done, whole: None)
         dense = NamedScheme(DENSE, read_representation(DENSE))
-        for named in [dense, *(named for named in schemes if named.name != DENSE)]:
-            if named.name not in self.scored:
-                self.score(named, partial(_named, tell, named.name))
+        every = [dense, *(named for named in schemes if named.name != DENSE)]
+        together = max(1, SEARCHES // max(1, len(self.weights.network.einsums)))
+        for start in range(0, len(every), together):
+            group = every[start : start + together]
+            for named in group:
+                if named.name not in self.scored:
+                    self.score(named, partial(_named, tell, named.name))
             for design in designs:
-                if (design, named.name) not in self.costs:
-                    self._cost(design, named, tell)
+                self._cost(design, [named for named in group if (design, named.name) not in self.costs], tell)
         return self.tradeoff(designs, names)
 
     def score(self, named: NamedScheme, progress: Callable[[str], None] | None = None) -> Scored:
@@ -168,22 +174,21 @@ class Assessment:
         light = tuple(replace(layer, terms=None) for layer in layers)
         return Scored(named.name, str(named.scheme), light, value, named.unquantised)
 
-    def _cost(self, design: str, named: NamedScheme, tell: Callable[[str, int, int], None]) -> None:
-        def listen(done: int, whole: int) -> None:
-            tell(f"{named.name} on {design}", done, whole)
-
-        listen(0, 0)
-        try:
-            self.costs[design, named.name] = network_cost(
-                self.weights,
-                design,
-                named.representation if named.name != DENSE else None,
-                activations=self.structure,
-                search=self.search,
-                progress=listen,
-            )
-        except FiberloomError as error:  # the design can't run it: that is an answer
-            self.costs[design, named.name] = error
+    def _cost(self, design: str, group: Sequence[NamedScheme], tell: Callable[[str, int, int], None]) -> None:
+        if not group:
+            return
+        others = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        what = f"{group[0].name}{others} on {design}"
+        tell(what, 0, 0)
+        found = network_costs(
+            self.weights,
+            design,
+            [named.representation if named.name != DENSE else None for named in group],
+            activations=self.structure,
+            search=self.search,
+            progress=partial(tell, what),
+        )
+        self.costs |= {(design, named.name): cost for named, cost in zip(group, found, strict=True)}
 
     def tradeoff(self, designs: Sequence[str], names: Sequence[str]) -> Tradeoff:
         """The points that are known."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from fiberloom.architecture.library import describe
 from fiberloom.codesign.evaluation import SECONDS, LayerCost, Task, evaluate_all
 from fiberloom.codesign.network_weights import NetworkWeights
 from fiberloom.codesign.passes import checked_menu, plan_passes, stored_terms
-from fiberloom.errors import FiberloomError, UnsupportedError
+from fiberloom.errors import FiberloomError
 from fiberloom.network_evaluation.cases import density_of
 from fiberloom.representation import Representation
 from fiberloom.workload.network import Operator, Role
@@ -107,49 +107,108 @@ class NetworkCost:
         return {"layers": len(gaps), "proved": proved, "largest_gap": max(gaps, default=0.0)}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The tasks of one representation.
+
+    Attributes:
+        entries: operator, the represented tensor that it multiplies (None: another), task.
+    """
+
+    representation: Representation | None
+    menu_throughput: float
+    entries: tuple[tuple[Operator, str | None, Task], ...]
+
+
 def network_cost(
+    weights: NetworkWeights, design: str, representation: Representation | None, **how: Any
+) -> NetworkCost:
+    """Every product of the network on `design`, the chosen weights in `representation` (None: dense).
+
+    Args:
+        how: as `network_costs`.
+
+    Raises:
+        SpecError, UnsupportedError: when the design can't run the represented weights.
+    """
+    (found,) = network_costs(weights, design, [representation], **how)
+    if isinstance(found, FiberloomError):
+        raise found
+    return found
+
+
+def network_costs(
     weights: NetworkWeights,
     design: str,
-    representation: Representation | None,
+    representations: Sequence[Representation | None],
     *,
     activations: Any = None,
     search: Search | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> NetworkCost:
-    """Every product of the network on `design`, the chosen weights in `representation` (None: dense).
+) -> list[NetworkCost | FiberloomError]:
+    """`network_cost` of several representations, mappings searched side by side; an error where the design can't run one.
+
+    Products of other operands that the design can't take are left out.
 
     Args:
         activations: what structure the activations have (see `fiberloom.codesign.evaluation.Task`); None: the share of non-zeros
             that the network states for them.
         progress: told how many mappings are searched, and how many there are.
-
-    Raises:
-        SpecError, UnsupportedError: when the design can't run the represented weights. Products of other operands that it
-            can't take are left out.
     """
     search = search or Search()
+    asked: list[_Asked | FiberloomError] = []
+    for representation in representations:
+        try:
+            asked.append(_asked(weights, design, representation, activations))
+        except FiberloomError as error:
+            asked.append(error)
+    runnable = [entry for entry in asked if isinstance(entry, _Asked)]
+    try:
+        costs = iter(_evaluated([task for entry in runnable for _, _, task in entry.entries], search, progress))
+        found = [_together(design, entry, [next(costs) for _ in entry.entries], {}) for entry in runnable]
+    except FiberloomError:  # one of them can't be mapped; what is searched by now is not searched again
+        return [e if isinstance(e, FiberloomError) else _apart(design, e, search, progress) for e in asked]
+    made = iter(found)
+    return [entry if isinstance(entry, FiberloomError) else next(made) for entry in asked]
+
+
+def _asked(weights: NetworkWeights, design: str, representation: Representation | None, activations: Any) -> _Asked:
     chosen = {layer.name for layer in weights.layers}
-    tasks, known, left_out = [], [], dict[str, str]()
+    entries = []
     for operator in weights.network.einsums:
         tensor = next((name for name in operator.operands.values() if name in chosen), None)
         task = _task(weights, operator, design, representation if tensor is not None else None, activations)
+        entries.append((operator, tensor, task))
+    return _Asked(representation, menu_throughput(representation, design), tuple(entries))
+
+
+def _apart(
+    design: str, asked: _Asked, search: Search, progress: Callable[[int, int], None] | None
+) -> NetworkCost | FiberloomError:
+    """Represented weights all or not at all; other products that can't be mapped are left out."""
+    mine = [entry for entry in asked.entries if entry[1] is not None]
+    try:
+        costs = _evaluated([task for _, _, task in mine], search, progress)
+    except FiberloomError as error:
+        return error
+    left_out: dict[str, str] = {}
+    for operator, tensor, task in asked.entries:
         if tensor is None:
             try:
-                (cost,) = _evaluated([task], search, None)
+                costs += _evaluated([task], search, None)
+                mine.append((operator, tensor, task))
             except FiberloomError as error:
                 left_out[operator.name] = error.problem
-                continue
-            known.append(OperatorCost(operator.name, None, operator.count, cost))
-        else:
-            tasks.append((operator, tensor, task))
-    costs = _evaluated([task for _, _, task in tasks], search, progress)
-    made = [
+    return _together(design, replace(asked, entries=tuple(mine)), costs, left_out)
+
+
+def _together(design: str, asked: _Asked, costs: Sequence[LayerCost], left_out: Mapping[str, str]) -> NetworkCost:
+    operators = [
         OperatorCost(operator.name, tensor, operator.count, cost)
-        for (operator, tensor, _), cost in zip(tasks, costs, strict=True)
+        for (operator, tensor, _), cost in zip(asked.entries, costs, strict=True)
     ]
-    if not made:
-        raise UnsupportedError(f"no product of '{weights.network.name}' has represented weights")
-    return NetworkCost(design, menu_throughput(representation, design), (*made, *known), left_out)
+    operators.sort(key=lambda o: o.tensor is None)  # stable: the represented ones first
+    return NetworkCost(design, asked.menu_throughput, tuple(operators), left_out)
 
 
 def menu_throughput(representation: Representation | None, design: str) -> float:

@@ -43,7 +43,7 @@ def tradeoff_report(content: Mapping[str, Any]) -> Iterator[ConsoleRenderable]:
     if content["designs"]:
         yield heading("Cost", "of all products of the network; menu: throughput of what the design can run")
         yield points_table(content)
-        if len(content["points"]) > 1:
+        if len(content["designs"]) > 1:
             yield Text("")
             yield front_line(content)
     refused = [point for point in content["points"] if point["refused"]]
