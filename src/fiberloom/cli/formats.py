@@ -42,13 +42,12 @@ def list_formats(json: AsJson = False) -> None:
         return
     out = console()
     out.print(formats_table())
-    out.print(
-        "\n They compose: an element, then words about its scales, as in int4/v16/e4m3 or fp6-e3m2/v32/e8m0/ceil."
-    )
-    out.print(
-        " v16: a scale for 16 elements, channel, tensor, unscaled; e8m0, e4m3, ue5m3, fp16, bf16, fp32, uintN: its"
-    )
-    out.print(" format; floor, nearest, ceil: how it is rounded; asymmetric: a zero point; hadamard(…): rotated first.")
+    out.print("\n They compose, an element and then words about its scales: int4/v16/e4m3, fp6-e3m2/v32/e8m0/ceil.")
+    out.print(" what has a scale    v16 (16 elements), channel, tensor, unscaled")
+    out.print(" its format          e8m0, e4m3, ue5m3, fp16, bf16, fp32, uintN")
+    out.print(" scale of scales     tensor, channel, single (none)")
+    out.print(" how it is rounded   floor, nearest, ceil")
+    out.print(" others              asymmetric (a zero point), hadamard(NAME), hadamard64(NAME)")
 
 
 @formats.command("compare")
@@ -115,6 +114,8 @@ def _draw(text: str, seed: int) -> NDArray[np.float32] | None:
     if match[1] not in draw:
         raise SpecError(f"no distribution is called '{match[1]}'", hint=nearest(match[1], draw))
     shape = tuple(int(n) for n in match[2].split(",") if n.strip())
+    if 0 in shape:
+        raise SpecError(f"{text} has no values")
     if (size := int(np.prod(shape, dtype=object))) > _MOST_DRAWN:
         raise SpecError(f"{text} has {size:,} values", hint=f"up to {_MOST_DRAWN:,} are drawn")
     values: NDArray[np.float32] = draw[match[1]](shape).astype(np.float32)

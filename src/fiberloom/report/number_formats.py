@@ -64,7 +64,7 @@ class Row:
     mac_area_um2: float
     serial_pj: float | None
     provenance: str
-    refused: str = ""
+    refused: SpecError | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ def compare_formats(
     for found, price in zip(read, prices, strict=True):
         progress(found.name)
         rows.append(_row(array, found, axis, other, technology, price))
-    if rows and all(row.refused for row in rows):
-        raise SpecError(rows[0].refused)
+    refusals = [row.refused for row in rows if row.refused is not None]
+    if rows and len(refusals) == len(rows):
+        raise refusals[0]
     return Comparison(name, tuple(array.shape), axis, crests, technology, other, tuple(rows))
 
 
@@ -140,7 +141,7 @@ def _row(
     try:
         quantized = found.quantize(array, axis)
     except SpecError as error:
-        return Row(found, bits, None, None, energy, area, None, provenance, error.problem)
+        return Row(found, bits, None, None, energy, area, None, provenance, error)
     digits = mean_digits(quantized)
     serial = bit_serial_energy(found, other or found, digits.csd, technology)
     return Row(found, bits, fidelity(array, quantized.dequantize()), digits, energy, area, serial, provenance)
@@ -175,13 +176,11 @@ def comparison_report(found: Comparison) -> Iterator[ConsoleRenderable]:
         table.add_row(f" {row.format.name}", f"{row.bits_per_element:.3f}", *measured, *costs)
     yield table
     operand = f"with {found.beside.name} as the other operand" if found.beside else "both operands in the same format"
-    yield Text(
-        f"\n digits: non-zero ones, canonic signed; MAC: {operand}, with its accumulator\n Error of values is no measure of a model's quality",
-        "dim",
-    )
+    yield Text(f"\n digits: non-zero ones, canonic signed; MAC: {operand}, with its accumulator", "dim")
+    yield Text(" Error of values is no measure of a model's quality", "dim")
     for row in found.rows:
         if row.refused:
-            yield bullet(f"{row.format.name}: {row.refused}", "yellow")
+            yield bullet(f"{row.format.name}: {row.refused.problem}", "yellow")
 
 
 def comparison_dict(found: Comparison) -> dict[str, Any]:
@@ -213,7 +212,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "mac_area_um2": row.mac_area_um2,
         "serial_multiply_pj": row.serial_pj,
         "provenance": row.provenance,
-        "refused": row.refused or None,
+        "refused": row.refused.problem if row.refused else None,
     }
 
 

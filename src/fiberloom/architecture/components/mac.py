@@ -65,6 +65,7 @@ _HOROWITZ_UM2 = {
     "fp32 multiply": 7700.0,
 }
 _FP16, _FP32, _EXPONENT = number_format("fp16"), number_format("fp32"), number_format("int8")
+_WIDEST = 128  # bits of an integer that has a name
 _ANCHORED = ("int8", "int32", "fp16", "fp32")
 
 
@@ -132,7 +133,7 @@ def accumulator_format(a: NumberFormat, b: NumberFormat, bits: int | None) -> Nu
     """
     product = a.fixed_point_bits + b.fixed_point_bits
     if not (a.is_float or b.is_float):
-        return number_format(f"int{bits if bits is not None else product + _guard_bits(a, b)}")
+        return number_format(f"int{bits if bits is not None else min(product + _guard_bits(a, b), _WIDEST)}")
     if bits is None:
         if product <= _FP32.bits:
             return number_format(f"int{product + _guard_bits(a, b)}")

@@ -137,7 +137,7 @@ def _read(text: str) -> NumberFormat:
         return _with_group(text, _BITMOD[head], words)
     element = _read_element(head)
     if element is None:
-        known = [*EXAMPLES, *_ALIASES, *_WORDS]
+        known = [*EXAMPLES, *_ALIASES]
         raise SpecError(f"unknown number format '{text}'", hint=nearest(text if words else head, known))
     if words == ["unscaled"] or (not words and not element.usually_scaled):
         return replace(element, symmetric=False) if isinstance(element, Integer) else element
