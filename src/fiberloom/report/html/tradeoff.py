@@ -81,12 +81,13 @@ def headline(result: Mapping[str, Any]) -> str:
             f"{name} as {only['scheme']} takes {engineering(only['seconds'], 's')} and {energy(only['energy_pj'])} on "
             f"{only['design']}{_gain(only)}; {_quality(result, only)}, {only['bits_per_weight']:.3g} bits per weight."
         )
-    cheapest = front[0]
+    cheapest, lower = front[0], result["quality"]["lower_is_better"]
+    best = min(front, key=lambda point: point["quality"] if lower else -point["quality"])
     said = (
         f"{len(front)} of {len(costed)} points are worth considering. The cheapest is {_named(cheapest)}{_gain(cheapest)}, with "
         f"{_quality(result, cheapest)}"
     )
-    return said + (f"; the best is {_named(front[-1])}, with {_quality(result, front[-1])}." if len(front) > 1 else ".")
+    return said + (f"; the best is {_named(best)}, with {_quality(result, best)}." if len(front) > 1 else ".")
 
 
 def _number(points: Sequence[Any]) -> str:
