@@ -63,7 +63,7 @@ def result(layers: int = 2) -> dict[str, Any]:
                 "dominated_by": None, "refused": None if runs else "no multipliers for fp4", "hint": None,
             }  # fmt: skip
             if runs:
-                point |= cost(scale * (1.0 if design == "stc" else 2.0)) | {
+                point |= cost(scale * (1.0 if design == "stc" else 3.0)) | {
                     "versus_dense": {"cycles": 2.0, "energy": 1.5, "edp": 3.0},
                     "on_front": design == "stc",
                 }
