@@ -374,3 +374,16 @@ def test_stored_values_cover_what_is_kept(text: str) -> None:
         if pattern.rigid:
             rows = np.moveaxis(kept, 1, -1).reshape(-1, shape[1]).sum(axis=1)
             assert rows.max() * len(rows) <= stored
+
+
+def test_blocks_far_larger_than_the_tensor_neither_overflow_nor_exhaust_memory() -> None:
+    values = gaussian((4, 6))
+    huge = 10**25
+    for text, kept in ((f"2:{huge}", 8), (f"{huge}:{huge}", 24), (f"banded({huge})", 24), (f"2:{huge}/keep", 24)):
+        pattern = read_pattern(text)
+        assert pattern.keep(values).sum() == kept
+        assert pattern.metadata_bits(values.shape)
+    for text in (f"C1(1:2)->C0(2:{huge})", f"{huge}:2:8", f"block{huge}x2(0.5)"):
+        with pytest.raises(SpecError, match="would be padded"):
+            read_pattern(text).keep(values)
+        assert read_pattern(f"{text}/keep").keep(values).all()

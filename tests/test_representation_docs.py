@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from fiberloom.representation import measure, read_representation
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -30,12 +33,8 @@ def test_the_examples_run_and_give_the_figures_they_state() -> None:
 
 
 def test_the_table_of_degrees_is_what_the_patterns_say() -> None:
-    from fiberloom.representation import measure, read_representation
-
     rows = re.findall(r"^\| `(C1\S+)` \| ([\d. |]+) \|$", (DOCS / "hss.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) == 15
-    import numpy as np
-
     values = np.random.default_rng(1).standard_normal((64, 10080), dtype=np.float32)
     for degree, figures in rows:
         density, error, _, metadata, coordinates = (float(figure) for figure in figures.split(" | "))

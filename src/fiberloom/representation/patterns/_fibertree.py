@@ -26,6 +26,10 @@ from fiberloom.representation.patterns.unstructured import read_share, share_tex
 BEHIND: Final = "RST"
 IN_FRONT: Final = "MN"
 
+MOST_PADDING: Final = 64
+LEAST_ROOM: Final = 1 << 20
+"""A tensor that padding makes larger than so many times itself (and this) meets blocks that are not meant for it."""
+
 _RANK = re.compile(r"([A-Z]+)(\d*)\s*(?:\((.*)\))?")
 _BLOCKS = re.compile(r"(\d+)\s*:\s*(\d+)")
 _ANYWHERE = re.compile(r"unstructured(?:\s+(?P<share>.+?))?(?P<fibre>\s*/\s*fibre)?", re.IGNORECASE)
@@ -188,6 +192,11 @@ class Tree:
         self.flat = (*free_shape, *lengths)
         self.covered = (*free_shape, *(math.prod(sizes) for sizes in cuts))
         """Of `flat`, with ranks padded or cut to whole blocks."""
+        if math.prod(self.covered) > MOST_PADDING * math.prod(self.flat) + LEAST_ROOM:
+            raise SpecError(
+                f"a tensor of shape {self.shape} would be padded to {math.prod(self.covered):,} elements",
+                hint="choose smaller blocks, or the tail 'keep' or 'refuse'",
+            )
         self._inside = tuple(slice(min(a, b)) for a, b in zip(self.covered, self.flat, strict=True))
         self.split = (*free_shape, *(size for sizes in cuts for size in sizes))
         self._swizzle, self.ends = _swizzle(ranks, bases, cuts, len(free))

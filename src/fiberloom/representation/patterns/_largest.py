@@ -24,6 +24,8 @@ def largest_of_blocks(rows: NDArray[Any], n: int, m: int) -> NDArray[np.bool_]:
     Args:
         rows: ``(R, L)`` real numbers without NaN.
     """
+    m = min(m, rows.shape[1])
+    n = min(n, m)
     kept = np.empty(rows.shape, dtype=np.bool_)
     whole = rows.shape[1] // m * m
 

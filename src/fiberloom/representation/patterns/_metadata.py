@@ -16,6 +16,9 @@ from fiberloom.representation.array import as_rows
 LARGEST_RUN_BITS = 16
 """Run lengths are tried up to this width; longer ones only pay off below one non-zero in 2^16."""
 
+LARGEST_ENUMERATED = 4096
+"""Blocks up to this size are enumerated: the number of choices has as many digits as the block has places."""
+
 
 def bits_for(choices: int) -> int:
     """⌈log₂ choices⌉: bits that tell `choices` things apart."""
@@ -29,12 +32,10 @@ def bits_of_block(kept: int, of: int) -> dict[str, int]:
     """
     if kept == of:
         return {"U": 0}
-    return {
-        "B": of,
-        "CP": kept * bits_for(of),
-        "RLE": kept * bits_for(of - kept + 1),
-        "enumerated": bits_for(math.comb(of, kept)),
-    }
+    found = {"B": of, "CP": kept * bits_for(of), "RLE": kept * bits_for(of - kept + 1)}
+    if of <= LARGEST_ENUMERATED:
+        found["enumerated"] = bits_for(math.comb(of, kept))
+    return found
 
 
 def bits_of_ranks(ranks: Sequence[dict[str, int]]) -> dict[str, int]:

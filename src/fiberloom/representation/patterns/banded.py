@@ -72,7 +72,8 @@ class Banded(Pattern):
         size_of(shape)
         rows, columns = sorted(int(extent) for extent in shape)
         centre = np.arange(rows, dtype=np.int64) * columns // rows
-        return np.maximum(centre - self.width, 0), np.minimum(centre + self.width + 1, columns), shape[0] > shape[1]
+        width = min(self.width, columns)
+        return np.maximum(centre - width, 0), np.minimum(centre + width + 1, columns), shape[0] > shape[1]
 
     def __str__(self) -> str:
         return f"banded({self.width})"
