@@ -13,6 +13,8 @@ from fiberloom.architecture import library
 from fiberloom.codesign import LayerCost, Task, evaluate, evaluate_all
 from fiberloom.codesign.array import window
 from fiberloom.codesign.choice import sparsest_pattern
+from fiberloom.codesign.network_cost import Search
+from fiberloom.codesign.networks import evaluate_networks
 from fiberloom.codesign.passes import ideal_throughput, menu_throughput, plan_passes, stored_terms
 from fiberloom.codesign.planning import plan
 from fiberloom.codesign.structure import structure_of
@@ -20,6 +22,7 @@ from fiberloom.codesign.sums import later_cycles
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest
+from networks import CONVOLUTION, small_network
 
 TC = "dense-tensor-core-45nm"
 SIDE = (256, 256, 256)
@@ -259,6 +262,29 @@ def test_highlight_has_twelve_densities_in_fifteen_patterns() -> None:
     menu = library.describe("highlight").menu
     assert menu is not None and len(menu.weights) == 15
     assert len({structure_of(text).density for text in menu.weights}) == 12
+
+
+def test_a_network_is_the_sum_of_its_layers(tmp_path: Path) -> None:
+    search = Search(cache=tmp_path, workers=2)
+    found = evaluate_networks(
+        small_network(), [TC, "stc"], {TC: None, "stc": {"fc": "2:4"}}, {"fc": 0.5}, search=search
+    )
+    dense, sparse = found[TC], found["stc"]
+    assert [(o.operator, o.tensor, o.count) for o in sparse.operators] == [
+        (CONVOLUTION, "conv.weight", 1),
+        ("fc", "fc.weight", 2),
+    ]
+    assert [o.cost.runs_as for o in sparse.operators] == [("dense int8",), ("2:4 int8",)]
+    assert sparse.cycles == sparse.operators[0].cost.cycles + 2 * sparse.operators[1].cost.cycles
+    assert sparse.operators[0].cost.energy_pj == pytest.approx(dense.operators[0].cost.energy_pj)
+    assert sparse.energy_pj < dense.energy_pj
+    macs = [o.cost.macs * o.count for o in sparse.operators]
+    assert sparse.menu_throughput == pytest.approx(sum(macs) / (macs[0] + macs[1] / 2))
+    assert not sparse.left_out
+    with pytest.raises(SpecError, match="no operator 'fcc'"):
+        evaluate_networks(small_network(), ["stc"], {"stc": {"fcc": "2:4"}}, search=search)
+    unable = evaluate_networks(small_network(), ["stc"], {"stc": {"fc": "2:4 fp16"}}, search=search)["stc"]
+    assert list(unable.left_out) == ["fc"] and "no multipliers" in unable.left_out["fc"]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fiberloom.architecture.library import describe
 from fiberloom.codesign.evaluation import evaluate_all
 from fiberloom.codesign.network_cost import NetworkCost, OperatorCost, Search
-from fiberloom.codesign.passes import checked_menu, menu_throughput, plan_passes, stored_terms
 from fiberloom.codesign.planning import Task, plan
 from fiberloom.errors import FiberloomError, SpecError, nearest
 from fiberloom.workload.network import Network, Operator, Role
@@ -74,10 +72,7 @@ def evaluate_networks(
     found: dict[str, list[OperatorCost]] = {design: [] for design in designs}
     for (design, operator, tensor, _), cost in zip(tasks, costs, strict=True):
         found[design].append(OperatorCost(operator.name, tensor, operator.count, cost))
-    return {
-        design: NetworkCost(design, _throughput(design, tasks), tuple(found[design]), left_out[design])
-        for design in designs
-    }
+    return {design: NetworkCost(design, tuple(found[design]), left_out[design]) for design in designs}
 
 
 def _of(given: Given, operator: Operator, network: Network) -> Any:
@@ -89,15 +84,3 @@ def _of(given: Given, operator: Operator, network: Network) -> Any:
         if name not in names:
             raise SpecError(f"'{network.name}' has no operator '{name}'", hint=nearest(name, names))
     return given.get(operator.name)
-
-
-def _throughput(design: str, tasks: Sequence[tuple[str, Operator, str | None, Task]]) -> float:
-    """Of the products with weights on the design, weighted by their multiplications."""
-    menu = checked_menu(describe(design).menu, design)
-    macs = time = 0.0
-    for name, operator, tensor, made in tasks:
-        if name == design and tensor is not None:
-            terms = stored_terms(made.weights)
-            macs += operator.macs
-            time += operator.macs / menu_throughput(plan_passes(terms, menu, menu.weights), terms)
-    return macs / time if time else 1.0
