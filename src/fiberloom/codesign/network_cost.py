@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from fiberloom.architecture.library import describe
-from fiberloom.codesign.evaluation import SECONDS, LayerCost, Task, evaluate_all
+from fiberloom.codesign.evaluation import SECONDS, LayerCost, evaluate_all
 from fiberloom.codesign.network_weights import NetworkWeights
-from fiberloom.codesign.passes import checked_menu, plan_passes, stored_terms
+from fiberloom.codesign.planning import Task, plan
 from fiberloom.errors import FiberloomError
 from fiberloom.network_evaluation.cases import density_of
 from fiberloom.representation import Representation
@@ -56,7 +54,8 @@ class NetworkCost:
     """What the products of a network cost, one after the other.
 
     Attributes:
-        menu_throughput: of the represented weights, see `menu_throughput`.
+        menu_throughput: multiples of dense 16-bit throughput as the menu runs the represented weights, over all their
+            multiplications.
         left_out: operators that no total holds → why.
     """
 
@@ -115,8 +114,6 @@ class _Asked:
         entries: operator, the represented tensor that it multiplies (None: another), task.
     """
 
-    representation: Representation | None
-    menu_throughput: float
     entries: tuple[tuple[Operator, str | None, Task], ...]
 
 
@@ -178,8 +175,10 @@ def _asked(weights: NetworkWeights, design: str, representation: Representation 
     for operator in weights.network.einsums:
         tensor = next((name for name in operator.operands.values() if name in chosen), None)
         task = _task(weights, operator, design, representation if tensor is not None else None, activations)
+        if tensor is not None:
+            plan(task)  # refused here, before anything is searched
         entries.append((operator, tensor, task))
-    return _Asked(representation, menu_throughput(representation, design), tuple(entries))
+    return _Asked(tuple(entries))
 
 
 def _apart(
@@ -208,24 +207,10 @@ def _together(design: str, asked: _Asked, costs: Sequence[LayerCost], left_out: 
         for (operator, tensor, _), cost in zip(asked.entries, costs, strict=True)
     ]
     operators.sort(key=lambda o: o.tensor is None)  # stable: the represented ones first
-    return NetworkCost(design, asked.menu_throughput, tuple(operators), left_out)
-
-
-def menu_throughput(representation: Representation | None, design: str) -> float:
-    """Multiples of dense throughput as a design's menu runs the terms: 1 / Σ density/T over the passes.
-
-    As in `Representation.ideal_throughput`, T is 16 over the bits of a number format, and 1 for values without one: those run
-    in the design's own format, and count beside a dense product in the same.
-
-    Raises:
-        UnsupportedError: when the design can't run them.
-    """
-    info = describe(design)
-    menu = checked_menu(info.menu, design)
-    terms = stored_terms(representation)
-    passes = plan_passes(terms, menu, menu.weights)
-    rates = [Fraction(1) if terms[min(p.term, len(terms) - 1)].format is None else p.rate for p in passes]
-    return float(1 / sum((p.entry.density / rate for p, rate in zip(passes, rates, strict=True)), Fraction(0)))
+    mine = [o for o in operators if o.tensor is not None]
+    time = math.fsum(o.count * o.cost.macs / o.cost.menu_throughput for o in mine)
+    throughput = sum(o.count * o.cost.macs for o in mine) / time if time else 1.0
+    return NetworkCost(design, throughput, tuple(operators), left_out)
 
 
 def _evaluated(tasks: list[Task], search: Search, progress: Callable[[int, int], None] | None) -> list[LayerCost]:
