@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from fiberloom.codesign.structure import structure_of
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.patterns import (
     KernelPatterns,
@@ -387,3 +388,20 @@ def test_blocks_far_larger_than_the_tensor_neither_overflow_nor_exhaust_memory()
         with pytest.raises(SpecError, match="would be padded"):
             read_pattern(text).keep(values)
         assert read_pattern(f"{text}/keep").keep(values).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "structure"),
+    [
+        ("2:4/keep", "2:4"),
+        ("block1x4(2:8)", "C1(2:8)->C0(4:4)"),
+        ("vector16(2:4)", "2:4"),
+        ("16:2:8", "2:8"),
+        ("RS->C2->C1(3:4)->C0(2:4)", "C1(3:4)->C0(2:4)"),
+        ("C1(4:4)->C0(2:2)", "dense"),
+        ("unstructured(0.3/row)", "unstructured(0.3)"),
+        ("C(unstructured 0.5)->R->S", "unstructured(0.5)"),
+    ],
+)
+def test_hardware_sees_what_a_row_obeys(text: str, structure: str) -> None:
+    assert str(structure_of(read_pattern(text))) == structure

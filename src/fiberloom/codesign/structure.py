@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from fiberloom.errors import SpecError
+from fiberloom.representation.patterns import Pattern
 from fiberloom.workload.density.hierarchical import is_hierarchical, parse_hierarchy
 
 Ranks = tuple[tuple[int, int], ...]
@@ -107,6 +108,8 @@ def structure_of(pattern: Any) -> Structure:
         return pattern
     if pattern is None:
         return DENSE
+    if isinstance(pattern, Pattern) and (along := pattern.ranks_along_axis) is not None:
+        return _structured(along) if along else DENSE
     if isinstance(pattern, (int, float, Fraction)) and not isinstance(pattern, bool):
         if not 0 < pattern <= 1:
             raise SpecError(
