@@ -54,13 +54,10 @@ class NetworkCost:
     """What the products of a network cost, one after the other.
 
     Attributes:
-        menu_throughput: multiples of dense 16-bit throughput as the menu runs the represented weights, over all their
-            multiplications.
         left_out: operators that no total holds → why.
     """
 
     design: str
-    menu_throughput: float
     operators: tuple[OperatorCost, ...]
     left_out: Mapping[str, str]
 
@@ -97,6 +94,13 @@ class NetworkCost:
             for name, pj in o.cost.energy_by_component_pj.items():
                 found[name] = found.get(name, 0.0) + pj * o.count
         return found
+
+    @property
+    def menu_throughput(self) -> float:
+        """Multiples of dense 16-bit throughput as the menu runs the represented weights, over all their multiplications."""
+        mine = [o for o in self.operators if o.tensor is not None]
+        time = math.fsum(o.count * o.cost.macs / o.cost.menu_throughput for o in mine)
+        return sum(o.count * o.cost.macs for o in mine) / time if time else 1.0
 
     @property
     def certificates(self) -> dict[str, Any]:
@@ -207,10 +211,7 @@ def _together(design: str, asked: _Asked, costs: Sequence[LayerCost], left_out: 
         for (operator, tensor, _), cost in zip(asked.entries, costs, strict=True)
     ]
     operators.sort(key=lambda o: o.tensor is None)  # stable: the represented ones first
-    mine = [o for o in operators if o.tensor is not None]
-    time = math.fsum(o.count * o.cost.macs / o.cost.menu_throughput for o in mine)
-    throughput = sum(o.count * o.cost.macs for o in mine) / time if time else 1.0
-    return NetworkCost(design, throughput, tuple(operators), left_out)
+    return NetworkCost(design, tuple(operators), left_out)
 
 
 def _evaluated(tasks: list[Task], search: Search, progress: Callable[[int, int], None] | None) -> list[LayerCost]:
