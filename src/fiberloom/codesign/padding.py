@@ -13,12 +13,15 @@ _STEP: Final = 8
 
 
 def lanes_by_role(info: DesignInfo) -> dict[str, int]:
-    """Lanes along which each role is spread first by the design's dataflow."""
+    """Lanes along which each role is spread first by the design's dataflow: up to its limit, or all that are left of the axis."""
     lanes: dict[str, int] = {}
     for entry in info.dataflow:
         for growths, fan in zip((entry.x, entry.y), info.architecture.fanout(entry.level), strict=True):
-            if growths and fan > 1:
-                lanes[growths[0].role] = lanes.get(growths[0].role, 1) * fan
+            left = fan
+            for growth in growths:
+                taken = min(growth.at_most or left, left)
+                lanes[growth.role] = lanes.get(growth.role, 1) * taken
+                left //= taken
     return lanes
 
 
