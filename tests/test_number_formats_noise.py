@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fiberloom.architecture.components.bit_serial import PUBLISHED_DIGITS
 from fiberloom.errors import SpecError
-from fiberloom.representation.formats import ElementFormat, Integer, crest_factor, fidelity, number_format
+from fiberloom.representation.formats import (
+    ElementFormat,
+    Integer,
+    crest_factor,
+    fidelity,
+    nonzero_digits,
+    number_format,
+)
 from fiberloom.representation.formats.crest import OVERSHOOT, crossover, foretold_qsnr_db
 from fiberloom.representation.formats.minifloats import FP4_E2M1, FP6_E2M3, FP8_E4M3
 
@@ -129,3 +140,46 @@ def test_fidelity_of_exact_and_of_empty_tensors() -> None:
     assert fidelity(np.zeros(0), np.zeros(0)).qsnr_db == math.inf
     half = fidelity(np.array([2.0, 0.0]), np.array([1.0, 0.0]))
     assert (half.qsnr_db, half.relative_error, half.max_error) == (pytest.approx(20 * math.log10(2)), 0.5, 1)
+
+
+# The page
+
+PAGE = (Path(__file__).parents[1] / "docs" / "number-formats.md").read_text(encoding="utf-8")
+
+
+def body(first_cell: str) -> list[list[str]]:
+    """Rows of the table on the page whose header begins with `first_cell`."""
+    lines = PAGE.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_cell} |")) + 2
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_examples_of_the_page_run() -> None:
+    names: dict[str, object] = {}
+    for example in re.findall(r"```python\n(.*?)```", PAGE, flags=re.S):
+        exec(example, names)
+    assert names["mine"].name == "mine"  # type: ignore[attr-defined]
+
+
+def test_the_page_prints_closed_forms_digits_and_bits_that_are_true() -> None:
+    for crest, integer, _, minifloat, _ in body("crest factor"):
+        assert float(integer) == pytest.approx(foretold_qsnr_db(Integer(8), float(crest)), abs=6e-3)
+        assert float(minifloat) == pytest.approx(foretold_qsnr_db(FP8_E4M3, float(crest)), abs=6e-3)
+    rows = {row[0]: [cell for cell in row[1:]] for row in body("standard deviation")}
+    normal = np.random.default_rng(0).normal(size=200_000)
+    for column, deviation in enumerate((10, 20, 30, 40, 50)):
+        counted = nonzero_digits(np.clip(np.rint(deviation * normal), -128, 127).astype(int)).mean(axis=0)
+        for name, count in zip(("ones", "canonic signed digits", "Booth digits"), counted, strict=True):
+            assert float(rows[name][column]) == pytest.approx(count, abs=0.02)
+        assert rows["published"][column] == "–".join(f"{bound:.2f}" for bound in PUBLISHED_DIGITS[deviation])
+    for names, _, _, _, bits, _ in body("format"):
+        for name, printed in zip(names.replace("`", "").split(", "), bits.split(", "), strict=False):
+            known = {"MXFP8": "mxfp8", "MXFP6": "mxfp6"}.get(name, name)
+            assert number_format(known).bits_per_element == pytest.approx(float(printed), abs=0.01)
+
+
+def test_every_name_on_the_page_is_one() -> None:
+    for row in body("element"):
+        for name in re.findall(r"`([^`]+)`", row[0]):
+            number_format(name.replace("NAME", "int8"))
