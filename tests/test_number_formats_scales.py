@@ -148,6 +148,9 @@ def test_ternary_and_binary_scales_are_mean_magnitudes() -> None:
     row = np.array([[0.5, -1.5, 0.1, 1.9]])
     assert np.allclose(number_format("ternary").round(row), [[0, -1, 0, 1]])  # the mean is 1, and 0.5 a tie: to even
     assert np.allclose(number_format("binary").round(row), [[1, -1, 1, 1]])
+    uneven = np.array([[1.0, -1.0], [3.0, 0.0]])  # one scale for the tensor is the mean over all three, not a row's
+    assert np.allclose(number_format("binary/tensor").round(uneven), np.array([[1, -1], [1, 1]]) * 5 / 3)
+    assert np.allclose(number_format("ternary/tensor").round(uneven), np.array([[1, -1], [1, 0]]) * 5 / 3)
     # XNOR-Net's scale is optimal: no other magnitude leaves less
     array = gaussian(1, 1000)
     best = fidelity(array, number_format("binary").round(array)).relative_error

@@ -14,8 +14,9 @@ from fiberloom.representation.formats.integers import Integer
 from fiberloom.representation.formats.measures import Fidelity, crest_factor, fidelity
 from fiberloom.representation.formats.minifloats import Minifloat, Specials
 from fiberloom.representation.formats.names import EXAMPLES, number_format
-from fiberloom.representation.formats.scaled import Per, Scaled, Scaling
+from fiberloom.representation.formats.scaled import Scaled
 from fiberloom.representation.formats.scales import Rule
+from fiberloom.representation.formats.scaling import Per, Scaling
 
 __all__ = [
     "EXAMPLES",

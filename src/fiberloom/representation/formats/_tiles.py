@@ -75,7 +75,7 @@ def part_of(blocks: NDArray[Any], at: Tile) -> NDArray[Any]:
 def reduced(
     rows: NDArray[Any], block: int | None, work: Callable[[NDArray[Any]], NDArray[Any]], combine: np.ufunc, start: float
 ) -> NDArray[Any]:
-    """A figure of every block, ``(rows, blocks)``, of the type of `rows`.
+    """A figure of every block, ``(rows, blocks)``: sums in float64, others in the type of `rows`.
 
     Args:
         work: gives ``(rows, blocks)`` for values of shape ``(rows, blocks, elements)``.
@@ -84,7 +84,7 @@ def reduced(
     """
     count, length = rows.shape
     blocks = 1 if block is None else max(1, -(-length // block))
-    found = np.full((count, blocks), start, rows.dtype)
+    found = np.full((count, blocks), start, np.float64 if combine is np.add else rows.dtype)
     parts = tiles(rows.shape, block)
     for part, figures in zip(parts, over_tiles(lambda part: work(part.of(rows)), parts), strict=True):
         combine(found[part.rows, part.blocks], figures, out=found[part.rows, part.blocks])
@@ -102,11 +102,13 @@ def extremes(rows: NDArray[Any], block: int | None) -> tuple[NDArray[Any], NDArr
     return low, reduced(rows, block, lambda values: values.max(axis=-1), np.maximum, 0.0)
 
 
-def mean_magnitudes(rows: NDArray[Any], block: int | None) -> NDArray[Any]:
-    """Mean magnitude of the non-zero values of every block, ``(rows, blocks)``; 0 for blocks without any."""
+def mean_magnitudes(rows: NDArray[Any], block: int | None, *, whole: bool = False) -> NDArray[Any]:
+    """Mean magnitude of the non-zero values of every block, ``(rows, blocks)``, or of all, ``(1, 1)``; 0 without any."""
     total = reduced(rows, block, lambda values: np.abs(values).sum(axis=-1), np.add, 0.0)
     count = reduced(rows, block, lambda values: np.count_nonzero(values, axis=-1), np.add, 0.0)
-    means: NDArray[Any] = total / np.maximum(count, 1)
+    if whole:
+        total, count = (figures.sum(dtype=np.float64).reshape(1, 1) for figures in (total, count))
+    means: NDArray[Any] = (total / np.maximum(count, 1)).astype(rows.dtype)
     return means
 
 

@@ -19,7 +19,7 @@ from fiberloom.representation.formats._base import NumberFormat, Stored
 from fiberloom.representation.formats._tiles import Tile, extremes, over_tiles, part_of, tiles
 from fiberloom.representation.formats.integers import Integer
 from fiberloom.representation.formats.minifloats import FP4_E2M1, Minifloat
-from fiberloom.representation.formats.scaled import Per, Scales, Scaling, totals
+from fiberloom.representation.formats.scaling import Per, Scales, Scaling, totals
 
 SELECTOR_BITS = 2
 GROUP = 128

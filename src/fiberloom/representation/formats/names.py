@@ -28,8 +28,9 @@ from fiberloom.representation.formats.minifloats import (
     Minifloat,
     Specials,
 )
-from fiberloom.representation.formats.scaled import Per, Scaled, Scaling, usual_coarse
+from fiberloom.representation.formats.scaled import Scaled
 from fiberloom.representation.formats.scales import E8M0, SCALE_FORMATS, UE5M3, Rule
+from fiberloom.representation.formats.scaling import Per, Scaling, usual_coarse
 
 _ELEMENTS: Final[dict[str, ElementFormat]] = {
     "fp64": FP64,
