@@ -169,14 +169,14 @@ def test_stochastic_rounding_repeats_with_its_seed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNED)
-def test_a_matrix_of_4096_by_4096_takes_about_a_second_and_little_memory(name: str) -> None:
+def test_a_matrix_of_4096_by_4096_takes_about_a_second_of_work_and_little_memory(name: str) -> None:
     array = gaussian(4096, 4096)
     number_format(name).round(array[:64])
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     number_format(name).round(array)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 6  # about one second on two free cores
+    assert seconds < 2.5  # of all threads together; 0.1 to 0.7 where the machine is free
     assert peak < 2.5 * array.nbytes
