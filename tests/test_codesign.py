@@ -303,3 +303,9 @@ def test_a_network_is_the_sum_of_its_layers(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused_with_a_reason(task: Task, problem: str) -> None:
     with pytest.raises((SpecError, UnsupportedError), match=problem):
         plan(task)
+
+
+@pytest.mark.slow
+def test_the_documented_example_runs() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "codesign.md").read_text(encoding="utf-8")
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/codesign.md", "exec"), {})
