@@ -155,8 +155,8 @@ def tasd(arguments: argparse.Namespace) -> str:
                 name, [design], {design: series}, activations, search=_search(arguments), progress=_say
             )[design]
             edp[design, series] = cost.edp_j_s
-            base, dual = edp[options[0]], edp.get(options[1], math.nan)
-            gain = [f"{1 - cost.edp_j_s / base:+.0%}", f"{1 - cost.edp_j_s / dual:+.0%}"]
+            against = [edp.get(option) for option in options[:2]]
+            gain = [_saved(cost.edp_j_s, other) for other in against]
             rows.append(
                 [name, SHORT.get(design, design), series, f"{cost.cycles:,.0f}", f"{cost.energy_pj / 1e6:,.0f}", *gain]
             )
@@ -166,6 +166,10 @@ def tasd(arguments: argparse.Namespace) -> str:
     text += _table(["network", "design", "weights as", "cycles", "µJ", "EDP saved, TC", "EDP saved, DSTC"], rows) + "\n"
     _write(arguments, "tasd", text, found)
     return text
+
+
+def _saved(edp: float, other: float | None) -> str:
+    return "–" if other is None or other == edp else f"{1 - edp / other:+.0%}"
 
 
 def _sums(cost: NetworkCost) -> dict[str, float]:

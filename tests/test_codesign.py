@@ -287,6 +287,14 @@ def test_a_network_is_the_sum_of_its_layers(tmp_path: Path) -> None:
     assert list(unable.left_out) == ["fc"] and "no multipliers" in unable.left_out["fc"]
 
 
+def test_the_menu_of_a_design_is_a_parameter() -> None:
+    lecture = ["C1(4:{4..7})->C0(4:4)", "C1(4:{4..7})->C0(2:4)", "C1(4:{4..7})->C0(1:4)"]
+    sparsest = plan(Task((64, 64, 512), "highlight", "C1(4:7)->C0(1:4)", patterns=lecture)).runs[0]
+    assert [str(p.entry) for p in sparsest.passes] == ["C1(4:7)->C0(1:4)"]
+    usual = plan(Task((64, 64, 512), "highlight", "C1(4:7)->C0(1:4)")).runs[0]
+    assert [str(p.entry) for p in usual.passes] == ["C1(4:7)->C0(2:4)"]
+
+
 @pytest.mark.parametrize(
     ("task", "problem"),
     [

@@ -87,6 +87,7 @@ def evaluate(
     activations: Any = None,
     *,
     settings: Mapping[str, float] | None = None,
+    patterns: Sequence[str] = (),
     objective: str = "edp",
     seconds: float = SECONDS,
     workers: int | None = None,
@@ -95,7 +96,7 @@ def evaluate(
     """What a layer with represented weights costs on a design of the library, at the best mapping found.
 
     Args:
-        layer, design, weights, activations, settings: as in `Task`.
+        layer, design, weights, activations, settings, patterns: as in `Task`.
         objective: what the mapping minimises: ``edp``, ``energy`` or ``latency``.
         seconds: most time of a mapping's search.
         workers, cache: as `fiberloom.network_evaluation.run_network`.
@@ -104,7 +105,7 @@ def evaluate(
         SpecError: for a design, pattern or layer that makes no sense.
         UnsupportedError: for what the design can't run.
     """
-    task = Task(layer, design, weights, activations, settings=settings or {})
+    task = Task(layer, design, weights, activations, settings=settings or {}, patterns=patterns)
     return evaluate_all([task], objective=objective, seconds=seconds, workers=workers, cache=cache)[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library import describe
 from fiberloom.architecture.library.design import DesignInfo
-from fiberloom.architecture.library.menu import Menu
+from fiberloom.architecture.library.menu import Menu, expanded_patterns
 from fiberloom.architecture.library.roles import find_roles, rename
 from fiberloom.codesign.array import reduction_lanes, running
 from fiberloom.codesign.padding import lanes_by_role, padded
@@ -35,6 +35,7 @@ class Task:
         layer: an Einsum of two operands, or (m, n, k) of a matrix product: rows of weights, columns, reduced length.
         weights, activations: a `Representation`, its text, a pattern, a share of non-zeros, or None for dense.
         settings: other values for the design's own variables.
+        patterns: for weights, in place of those of the design's menu; ``C1(4:{4..7})->C0(2:4)`` spells out a range.
     """
 
     layer: Einsum | Gemm
@@ -43,6 +44,7 @@ class Task:
     activations: Any = None
     name: str = "layer"
     settings: Mapping[str, float] = field(default_factory=dict)
+    patterns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ def plan(task: Task) -> Plan:
         SpecError: for a design, pattern or layer that makes no sense.
         UnsupportedError: for what the design can't run.
     """
-    info = describe(task.design, dict(task.settings))
+    info = _described(task, {})
     menu = checked_menu(info.menu, info.name)
     product, notes = matrix_product(task.layer, info)
     weights, activations = stored_terms(task.weights), stored_terms(task.activations)
-    extracted = menu.extracts and (len(activations) > 1 or activations[0].structure.ranks != DENSE.ranks)
-    extracted = extracted and activations[0].structure.ranks is not None
+    structured = activations[0].structure.ranks is not None and not activations[0].structure.is_dense
+    extracted = menu.extracts and (len(activations) > 1 or structured)
     if extracted:
         if any(not term.structure.is_dense for term in weights):
             raise UnsupportedError(
@@ -114,6 +116,14 @@ def plan(task: Task) -> Plan:
         _run(task, info, product, terms, group, replace(others[0], structure=other), extracted) for group in groups
     )
     return Plan(task, info, terms, runs, extracted, product.macs, notes)
+
+
+def _described(task: Task, settings: Mapping[str, float]) -> DesignInfo:
+    """The design with its settings and patterns."""
+    info = describe(task.design, {**task.settings, **settings})
+    if not task.patterns or info.menu is None:
+        return info
+    return replace(info, menu=replace(info.menu, weights=expanded_patterns(task.patterns)))
 
 
 def _densest_needed(wanted: Structure, menu: Menu) -> Structure:
@@ -143,7 +153,7 @@ def _run(
     kept = _Kept.of(info, terms, passes[:1] if looped else passes)
     bits = {"metadata_bits": kept.coordinate_bits, "index_bits": math.ceil(other.structure.coordinate_bits)}
     own = {name: value for name, value in bits.items() if name in info.settings and name not in task.settings}
-    info = describe(info.name, {**task.settings, **own}) if own else info
+    info = _described(task, own) if own else info
     first, second = info.operands
     lanes, beat, architecture = lanes_by_role(info), 1, info.architecture
     if reduction_lanes(info) is not None:

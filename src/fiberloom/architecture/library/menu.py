@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -51,8 +51,8 @@ def read_menu(section: Field) -> Menu:
             raise section.error(f"the menu has no '{name}'", f"a menu has the fields {', '.join(known)}")
     formats = {name: float(rate.number(minimum=0)) for name, rate in fields["formats"].mapping().items()}
     return Menu(
-        weights=_expanded(fields["weights"].names()),
-        activations=_expanded(fields["activations"].names()) if "activations" in fields else ("dense",),
+        weights=expanded_patterns(fields["weights"].names()),
+        activations=expanded_patterns(fields["activations"].names()) if "activations" in fields else ("dense",),
         terms=fields["terms"].integer(minimum=1) if "terms" in fields else 1,
         formats=formats,
         skips=tuple(fields["skips"].names()) if "skips" in fields else ("weights",),
@@ -61,7 +61,7 @@ def read_menu(section: Field) -> Menu:
     )
 
 
-def _expanded(patterns: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def expanded_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
     """Ranges spelled out: ``2:{2..4}`` is 2:2, 2:3 and 2:4."""
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -73,5 +73,5 @@ def _expanded(patterns: list[str] | tuple[str, ...]) -> tuple[str, ...]:
                 f"{pattern[: match.start()]}{n}{pattern[match.end() :]}"
                 for n in range(int(match[1]), int(match[2]) + 1)
             )
-            found |= dict.fromkeys(_expanded(tuple(each)))
+            found |= dict.fromkeys(expanded_patterns(tuple(each)))
     return tuple(found)
