@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
 
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS: Final = 256
 """Rows summed at a time, so that a large batch needs no second copy of itself."""
+_BLOCK_COLUMNS: Final = 256
+"""Columns of second moments summed at a time, so that they need no second copy of themselves."""
 
 
 class InputStatistics:
@@ -47,7 +49,9 @@ class InputStatistics:
                 )
             self._squares += squares
             if self._products is not None:
-                self._products += block.T @ block
+                for left in range(0, self.width, _BLOCK_COLUMNS):
+                    at = slice(left, left + _BLOCK_COLUMNS)
+                    self._products[:, at] += block.T @ block[:, at]
             self.rows += block.shape[0]
 
     @property
@@ -69,10 +73,20 @@ class InputStatistics:
         Raises:
             SpecError: before anything was taken in, or when second moments were not asked for.
         """
+        return self._second_moments() * np.float32(2 / self.rows)
+
+    def take_hessian(self) -> NDArray[np.float32]:
+        """`hessian` in the memory of the second moments, which are gone afterwards."""
+        taken = self._second_moments()
+        self._products = None
+        taken *= np.float32(2 / self.rows)
+        return taken
+
+    def _second_moments(self) -> NDArray[np.float32]:
         self._require_rows()
         if self._products is None:
             raise SpecError("these statistics hold no second moments", hint="gather them with second_moments=True")
-        return self._products * np.float32(2 / self.rows)
+        return self._products
 
     def _require_rows(self) -> None:
         if self.rows == 0:

@@ -17,16 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError, nearest
+from fiberloom.representation.array import checked_values
 from fiberloom.representation.calibration import InputStatistics
 from fiberloom.representation.formats import number_format
 from fiberloom.representation.notation import read_representation
 from fiberloom.representation.patterns import Pattern, read_pattern
 from fiberloom.representation.pruning import Method, prune
-from fiberloom.representation.term import Representation, checked_values
+from fiberloom.representation.term import Representation
 
 VECTOR_SCALES: Final = "v16/e4m3"
 """Scales of formats that name none: one e4m3 number for 16 elements and a float32 one for the tensor (SDQ; VS-Quant,
 arXiv:2102.04503, §4)."""
+_SLAB: Final = 1 << 18
+"""Elements worked on at a time: a few arrays of it fit into a core's cache."""
 _ARROWS: Final = ("=>", "⇒")
 
 
@@ -99,24 +102,26 @@ class SDQ:
         """Whether the inputs' second moments must be known."""
         return self.method.needs_second_moments
 
-    def decompose(self, weights: NDArray[Any], statistics: InputStatistics | None = None) -> Decomposition:
+    def decompose(
+        self, weights: NDArray[Any], statistics: InputStatistics | None = None, release: bool = False
+    ) -> Decomposition:
         """Sparsify, split and quantise `weights` ``(out, in)``, which stay as they are; blocks run along `in`.
 
         Args:
             statistics: of the layer's inputs, for methods and criteria that need them.
+            release: see `prune`.
 
         Raises:
             SpecError: where statistics are needed and not given, or for weights that are not a finite matrix.
         """
         values = checked_values(weights)
-        sparse = values if self.sparsify is None else prune(values, self.sparsify, self.method, statistics)
+        sparse = values if self.sparsify is None else prune(values, self.sparsify, self.method, statistics, release)
         importance = None
         if self.criterion is Criterion.PRODUCT:
             if statistics is None:
                 raise SpecError("the product criterion needs the layer's inputs", hint="give calibration data")
             importance = statistics.norms.astype(values.dtype)
-        split = self.terms.with_format(None).decompose(sparse, importance=importance)
-        return Decomposition(self, sparse, split)
+        return Decomposition(self, sparse, in_slabs_of_rows(self.terms.with_format(None), sparse, importance))
 
     def __str__(self) -> str:
         return str(self.terms) if self.sparsify is None else f"{self.sparsify} => {self.terms}"
@@ -156,6 +161,22 @@ class Decomposition:
         """The weights that the hardware computes with: the sum of `terms`."""
         terms = self.terms
         return sum(terms[1:], terms[0])
+
+
+def in_slabs_of_rows(
+    representation: Representation, weights: NDArray[Any], importance: NDArray[Any] | None
+) -> tuple[NDArray[Any], ...]:
+    """`representation.decompose` along the last axis, a few rows at a time where they don't depend on each other: it needs little
+    memory beside the result."""
+    if not representation.rowwise:
+        return representation.decompose(weights, importance=importance)
+    found = tuple(np.empty_like(weights) for _ in representation.terms)
+    step = max(1, _SLAB // max(1, weights.shape[1]))
+    for start in range(0, len(weights), step):
+        at = slice(start, start + step)
+        for whole, part in zip(found, representation.decompose(weights[at], importance=importance), strict=True):
+            whole[at] = part
+    return found
 
 
 def with_scales(representation: Representation, scales: str) -> Representation:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Any:
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """`model` in evaluation mode and without gradients; as it was afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -67,52 +68,24 @@ def evaluating(model: nn.Module) -> Any:
 
 
 def observe(
-    model: nn.Module,
-    layers: Sequence[Layer],
-    batches: Sequence[Batch],
-    see: Callable[[Layer, Tensor], None],
-    calls: Mapping[str, int] | None = None,
+    model: nn.Module, layers: Sequence[Layer], batches: Sequence[Batch], see: Callable[[Layer, Tensor], None]
 ) -> None:
-    """Run `batches` and show `see` what enters each of `layers`.
-
-    Args:
-        calls: how often a batch reaches each layer, to stop a run once they all were; None: runs are complete.
-    """
+    """Run `batches` and show `see` what enters each of `layers`."""
     with evaluating(model), ExitStack() as hooks:
-        left: dict[str, int] = {}
-
-        def hook_of(layer: Layer) -> Callable[..., None]:
-            def hook(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-                see(layer, arguments[0] if arguments else next(iter(named.values())))
-                if calls is not None:
-                    left[layer.name] -= 1
-                    if not any(left.values()):
-                        raise _Enough
-
-            return hook
-
         for layer in layers:
-            handle = layer.module.register_forward_pre_hook(hook_of(layer), with_kwargs=True)
-            hooks.callback(handle.remove)
+
+            def hook(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], layer: Layer = layer) -> None:
+                see(layer, arguments[0] if arguments else next(iter(named.values())))
+
+            hooks.callback(layer.module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         for batch in batches:
-            if calls is not None:
-                left.update({layer.name: calls[layer.name] for layer in layers})
-                if not any(left.values()):
-                    return
-            try:
-                call(model, batch)
-            except _Enough:
-                continue
+            call(model, batch)
 
 
 def gather(
-    model: nn.Module,
-    layers: Sequence[Layer],
-    batches: Sequence[Batch],
-    second_moments: bool,
-    calls: Mapping[str, int] | None = None,
+    model: nn.Module, layers: Sequence[Layer], batches: Sequence[Batch], second_moments: bool
 ) -> dict[str, list[InputStatistics]]:
-    """Statistics of the inputs of each layer, one for each of its groups.
+    """Statistics of the inputs of each layer over all its calls, one for each of its groups.
 
     Raises:
         SpecError: for inputs that are not finite.
@@ -120,33 +93,55 @@ def gather(
     found: dict[str, list[InputStatistics]] = {}
 
     def see(layer: Layer, inputs: Tensor) -> None:
-        rows = layer.geometry.rows(inputs)
-        mine = found.setdefault(
-            layer.name, [InputStatistics(rows.shape[-1], second_moments) for _ in range(layer.geometry.groups)]
-        )
-        for statistics, group in zip(mine, rows, strict=True):
-            try:
-                statistics.add(as_array(group))
-            except SpecError as error:
-                raise SpecError(f"layer '{layer.name}': {error.problem}", hint=error.hint) from None
+        if layer.name not in found:
+            found[layer.name] = statistics_for(layer, second_moments)
+        add(layer, inputs, found[layer.name])
 
-    observe(model, layers, batches, see, calls)
+    observe(model, layers, batches, see)
     return found
 
 
-def use_of_layers(model: nn.Module, layers: Sequence[Layer], batch: Batch) -> dict[str, tuple[int, int]]:
-    """How often a batch reaches each layer, and the multiplications of the layer for it (dense); layers in the order of first use."""
-    found: dict[str, tuple[int, int]] = {}
+def statistics_for(layer: Layer, second_moments: bool) -> list[InputStatistics]:
+    """Empty statistics for each of a layer's groups."""
+    width = layer.geometry.matrix(layer.module.weight).shape[-1]
+    return [InputStatistics(width, second_moments) for _ in range(layer.geometry.groups)]
+
+
+def add(layer: Layer, inputs: Tensor, statistics: Sequence[InputStatistics]) -> None:
+    """Take a layer's inputs into its statistics.
+
+    Raises:
+        SpecError: for inputs that are not finite.
+    """
+    for mine, group in zip(statistics, layer.geometry.rows(inputs), strict=True):
+        try:
+            mine.add(as_array(group))
+        except SpecError as error:
+            raise SpecError(f"layer '{layer.name}': {error.problem}", hint=error.hint) from None
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a batch does with a layer.
+
+    Attributes:
+        calls: how often it comes by.
+        products: multiplications, none left out.
+    """
+
+    calls: int
+    products: int
+
+
+def use_of_layers(model: nn.Module, layers: Sequence[Layer], batch: Batch) -> dict[str, Use]:
+    """The use that a batch makes of layers, in the order of first use; layers that it does not meet are left out."""
+    found: dict[str, Use] = {}
 
     def see(layer: Layer, inputs: Tensor) -> None:
-        rows = layer.geometry.rows(inputs)
-        matrix = layer.geometry.matrix(layer.module.weight)
-        calls, products = found.get(layer.name, (0, 0))
-        found[layer.name] = (calls + 1, products + rows.shape[1] * matrix.numel())
+        rows = layer.geometry.rows(inputs).shape[1]
+        before = found.get(layer.name, Use(0, 0))
+        products = before.products + rows * layer.geometry.matrix(layer.module.weight).numel()
+        found[layer.name] = Use(before.calls + 1, products)
 
     observe(model, layers, [batch], see)
     return found
-
-
-class _Enough(Exception):
-    """All that was to be observed of a batch was."""

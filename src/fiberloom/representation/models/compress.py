@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from fiberloom.errors import SpecError, nearest
+from fiberloom.errors import SpecError
 from fiberloom.representation.calibration import InputStatistics
 from fiberloom.representation.models import layers as found_layers
 from fiberloom.representation.models.accumulator import Accumulator
@@ -19,11 +20,11 @@ from fiberloom.representation.models.calibrate import Batch, checked_batches, ga
 from fiberloom.representation.models.compressed_layer import CompressedLayer
 from fiberloom.representation.models.layers import Layer, Untouched, chosen, layers_of
 from fiberloom.representation.models.recipe import Recipe
+from fiberloom.representation.models.sweep import Need, sweep
 from fiberloom.representation.sdq import SDQ
 from fiberloom.representation.term import Representation
 
 Wanted = str | Representation | SDQ
-Sequential = Literal["block", "layer", "none"]
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ def compress(
     activations: str | Representation | Mapping[str, str | Representation] | None = None,
     accumulator: str | Accumulator | None = None,
     exclude: Sequence[str] = (),
-    sequential: Sequential = "block",
+    sequential: bool = True,
     in_place: bool = False,
 ) -> Compressed:
     """Give layers a representation; they then compute ``y = Σ_t Q_t(x) · W_t + b``.
 
-    Memory beside the model and its copy: about three times the largest layer, for each accumulating SparseGPT layer a
-    square of its inputs more, and the activations of one batch.
+    Memory beside the model and the result: about three times the layer at hand and, with calibration, what all batches
+    need to go on from there; SparseGPT takes three squares of the layer's inputs more.
 
     Args:
         model: any module. It stays as it is unless `in_place`. ``torch.nn.MultiheadAttention`` is opened into its four
@@ -118,9 +119,9 @@ def compress(
             term in the format of its weights, as SDQ does; or a representation, ``int8`` or ``2:8+1:8``. Or by name.
         accumulator: in what products are summed, see `Accumulator.read`; None: in torch's own arithmetic.
         exclude: names or patterns of layers that stay as they are.
-        sequential: with calibration: after which steps inputs are computed anew, through what is compressed by then. Wanda's
-            and SparseGPT's released code does so after every ``block`` (layers whose names agree up to their first number);
-            ``layer`` after each layer; ``none`` shows every layer the original's inputs.
+        sequential: whether a layer is calibrated with inputs that come through what was compressed before it, as Wanda and
+            SparseGPT do (their released code renews inputs after every transformer block, this after every layer); otherwise
+            with the original's.
         in_place: change `model` itself, which saves a copy of what is not compressed.
 
     Raises:
@@ -129,8 +130,6 @@ def compress(
         UnsupportedError: for an accumulator that does not go with the formats.
     """
     batches = checked_batches(calibration)
-    if sequential not in ("block", "layer", "none"):
-        raise SpecError(f"no order is called '{sequential}'", hint=nearest(sequential, ["block", "layer", "none"]))
     result = model if in_place else copied(model)
     refused = open_attention(result)
     layers, untouched = layers_of(result, exclude)
@@ -145,7 +144,7 @@ def compress(
         if layer.name not in recipes
     ]
     layers = [layer for layer in layers if layer.name in recipes]
-    needing = [layer for layer in layers if recipes[layer.name].needs_calibration]
+    needing = [layer for layer in layers if recipes[layer.name].need is not Need.NOTHING]
     if needing and not batches:
         raise SpecError(
             f"'{recipes[needing[0].name]}' needs calibration data, and none is given",
@@ -159,60 +158,39 @@ def compress(
             hint=f"exclude it: exclude={unreached[:4]}, or choose places by magnitude",
         )
     reports: dict[str, LayerReport] = {}
-    for stage in _stages(layers, use, sequential if needing else "none"):
-        reports |= _compress_stage(result, stage, recipes, batches, use)
-    return Compressed(result, tuple(reports[layer.name] for layer in layers), tuple(untouched))
 
+    earlier: dict[str, list[InputStatistics]] = {}
 
-def _compress_stage(
-    model: nn.Module,
-    stage: list[Layer],
-    recipes: Mapping[str, Recipe],
-    batches: list[Batch],
-    use: Mapping[str, tuple[int, int]],
-) -> dict[str, LayerReport]:
-    """Compress the layers of a stage, all of which see what the model computes before it."""
-    seen = [layer for layer in stage if layer.name in use]
-    calls = {name: calls for name, (calls, _) in use.items()}
-    second = any(recipes[layer.name].needs_second_moments for layer in stage)
-    statistics: dict[str, list[InputStatistics]] = {}
-    if any(recipes[layer.name].needs_calibration for layer in stage):
-        statistics = gather(model, seen, batches, second, calls)
-    samples = _samples(model, seen, batches, calls)
-    reports = {}
-    for layer in stage:
-        original = layer.module
-        module, figures = recipes[layer.name].apply(layer, statistics.pop(layer.name, None))
-        module.train(original.training)
-        found_layers.replace(model, layer.name, module)
+    def done(layer: Layer, statistics: list[InputStatistics] | None, sample: Tensor | None) -> nn.Module:
+        recipe = recipes[layer.name]
+        module, figures = recipe.apply(layer, statistics or earlier.pop(layer.name, None))
         reports[layer.name] = LayerReport(
             name=layer.name,
             kind=layer.geometry.kind,
-            representation=recipes[layer.name].name,
+            representation=recipe.name,
             inputs=tuple(str(r) if r is not None else "as they are" for r in module.inputs),
-            shape=tuple(original.weight.shape),
-            output_error=_output_error(layer, module, samples.pop(layer.name, None)),
-            products=use[layer.name][1] if layer.name in use else None,
+            shape=tuple(layer.module.weight.shape),
+            output_error=None if sample is None else _output_error(layer, module, sample),
+            products=use[layer.name].products if layer.name in use else None,
             **figures,
         )
-    return reports
+        return module
 
-
-def _samples(
-    model: nn.Module, layers: Sequence[Layer], batches: list[Batch], calls: Mapping[str, int]
-) -> dict[str, Tensor]:
-    """The inputs of each layer in its first call for the first batch."""
-    from fiberloom.representation.models.calibrate import observe
-
-    found: dict[str, Tensor] = {}
-    if batches:
-        observe(model, layers, batches[:1], lambda layer, inputs: found.setdefault(layer.name, inputs.detach()), calls)
-    return found
+    if use:
+        met = [layer for layer in layers if layer.name in use]
+        several = [layer for layer in met if use[layer.name].calls > 1 and recipes[layer.name].need is not Need.NOTHING]
+        second = any(recipes[layer.name].need is Need.SECOND_MOMENTS for layer in several)
+        earlier.update(gather(result, several, batches, second) if several else {})
+        needs = {layer.name: Need.NOTHING if layer in several else recipes[layer.name].need for layer in met}
+        through = sequential and any(needs.values())
+        sweep(result, met, needs, batches if any(needs.values()) else batches[:1], done, through)
+    for layer in layers:
+        if layer.name not in reports:
+            found_layers.replace(result, layer.name, done(layer, None, None))
+    return Compressed(result, tuple(reports[layer.name] for layer in layers), tuple(untouched))
 
 
 def _output_error(layer: Layer, module: CompressedLayer, inputs: Tensor | None) -> float | None:
-    import torch
-
     if inputs is None:
         return None
     with torch.no_grad():
@@ -222,25 +200,6 @@ def _output_error(layer: Layer, module: CompressedLayer, inputs: Tensor | None) 
         found = module(inputs)
         size = float(wanted.norm())
         return float((found - wanted).norm()) / size if size else 0.0
-
-
-def _stages(layers: list[Layer], use: Mapping[str, tuple[int, int]], sequential: Sequential) -> list[list[Layer]]:
-    """Layers that are compressed at once, in the order in which the model uses them; those that it does not use come last."""
-    order = {name: index for index, name in enumerate(use)}
-    ordered = sorted(layers, key=lambda layer: order.get(layer.name, len(order)))
-    if sequential == "none":
-        return [ordered]
-    stages: dict[str, list[Layer]] = {}
-    for layer in ordered:
-        stages.setdefault(layer.name if sequential == "layer" else _block(layer.name), []).append(layer)
-    return list(stages.values())
-
-
-def _block(name: str) -> str:
-    """The part of a name up to its first number: ``encoder.layer.3`` of ``encoder.layer.3.output.dense``."""
-    words = name.split(".")
-    first = next((i for i, word in enumerate(words) if word.isdigit()), len(words) - 1)
-    return ".".join(words[: first + 1])
 
 
 def _recipes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,15 @@ from fiberloom.representation.models._arrays import as_array, as_tensor
 from fiberloom.representation.models.accumulator import Accumulator, integer_format, steps_of
 from fiberloom.representation.models.compressed_layer import Addend, CompressedLayer
 from fiberloom.representation.models.layers import Layer
+from fiberloom.representation.models.sweep import Need
 from fiberloom.representation.notation import read_representation
 from fiberloom.representation.patterns import Dense
 from fiberloom.representation.pruning import Method, prune
-from fiberloom.representation.sdq import SDQ
+from fiberloom.representation.sdq import SDQ, in_slabs_of_rows
 from fiberloom.representation.term import Representation, Term
+
+_ROWS: Final = 64
+"""Rows compared at a time, to save memory."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,12 @@ class Recipe:
         return str(self.weights)
 
     @property
-    def needs_calibration(self) -> bool:
-        """Whether the layer's inputs must be known."""
-        return self.weights.needs_calibration if isinstance(self.weights, SDQ) else self.method.needs_calibration
-
-    @property
-    def needs_second_moments(self) -> bool:
-        """Whether the inputs' second moments must be known."""
-        return self.weights.needs_second_moments if isinstance(self.weights, SDQ) else self.method.needs_second_moments
+    def need(self) -> Need:
+        """What has to be known of the layer's inputs."""
+        how = self.weights if isinstance(self.weights, SDQ) else self.method
+        if how.needs_second_moments:
+            return Need.SECOND_MOMENTS
+        return Need.NORMS if how.needs_calibration else Need.NOTHING
 
     def __str__(self) -> str:
         if not isinstance(self.weights, SDQ):
@@ -103,51 +105,68 @@ class Recipe:
             UnsupportedError: for formats that the accumulator can't take.
         """
         weight = layer.module.weight
-        groups = layer.geometry.groups
         try:
             original = checked_values(as_array(layer.geometry.matrix(weight)))
         except SpecError as error:
             raise SpecError(f"layer '{layer.name}': {error.problem}", hint=error.hint) from None
-        integers = self.accumulator is not None and isinstance(self.accumulator.register, Integer)
-        per_group = [
-            self._terms(part, None if statistics is None else statistics[i])
-            for i, part in enumerate(np.split(original, groups))
+        addends = [
+            Addend(as_tensor(held, weight), inputs, steps)
+            for (held, steps), inputs in zip(
+                self._terms(original, layer.geometry.groups, statistics), self.inputs, strict=True
+            )
         ]
-        addends, total = [], np.zeros_like(original)
-        for index, (term, inputs) in enumerate(zip(self.terms, self.inputs, strict=True)):
-            before = np.concatenate([group[index] for group in per_group]) if groups > 1 else per_group[0][index]
-            for group in per_group:
-                group[index] = before[:0]  # frees it
-            held = before if term.format is None or not isinstance(self.weights, SDQ) else term.format.round(before)
-            steps = None
-            if integers:
-                steps = steps_of(integer_format(Representation((term,)), "weights"), before)
-                integer_format(inputs, "activations")
-            total += held
-            addends.append(Addend(as_tensor(held, weight), inputs, steps))
         quantised = any(term.format is not None for term in self.terms)
         module = CompressedLayer(layer.module, layer.geometry, addends, self.accumulator, quantised)
-        return module, _figures(original, total)
+        return module, _figures(original, module)
 
-    def _terms(self, values: NDArray[Any], statistics: InputStatistics | None) -> list[NDArray[Any]]:
+    def _terms(
+        self, original: NDArray[Any], groups: int, statistics: Sequence[InputStatistics] | None
+    ) -> list[tuple[NDArray[Any], NDArray[np.float64] | None]]:
+        """Each term's weights ``(out, in)``, and where sums are integers what their codes count."""
+        parts = [
+            self._split(part, None if statistics is None else statistics[i])
+            for i, part in enumerate(np.split(original, groups))
+        ]
+        found: list[tuple[NDArray[Any], NDArray[np.float64] | None]] = []
+        for index, term in enumerate(self.terms):
+            before = parts[0][index] if groups == 1 else np.concatenate([part[index] for part in parts])
+            for part in parts:
+                part[index] = np.empty(0)  # it would be kept alive
+            steps = None
+            if self.accumulator is not None and isinstance(self.accumulator.register, Integer):
+                integer_format(self.inputs[index], "activations")
+                steps = steps_of(integer_format(Representation((term,)), "weights"), before)
+            held = before if term.format is None or not isinstance(self.weights, SDQ) else term.format.round(before)
+            found.append((held, steps))
+        return found
+
+    def _split(self, values: NDArray[Any], statistics: InputStatistics | None) -> list[NDArray[Any]]:
         """Each term's weights; of an SDQ before they are rounded."""
         if isinstance(self.weights, SDQ):
-            return list(self.weights.decompose(values, statistics).split)
+            return list(self.weights.decompose(values, statistics, release=True).split)
         if self.method is Method.SPARSEGPT:
-            values = prune(values, self.weights, self.method, statistics)
+            values = prune(values, self.weights, self.method, statistics, release=True)
         importance = None
         if self.method is Method.WANDA:
             assert statistics is not None
             importance = statistics.norms.astype(values.dtype)
-        return list(self.weights.decompose(values, importance=importance))
+        return list(in_slabs_of_rows(self.weights, values, importance))
 
 
-def _figures(original: NDArray[Any], represented: NDArray[Any]) -> dict[str, float]:
-    norm = float(np.linalg.norm(original))
-    nonzeros = int(np.count_nonzero(original))
-    lost = int(np.count_nonzero((original != 0) & (represented == 0)))
+def _figures(original: NDArray[Any], module: CompressedLayer) -> dict[str, float]:
+    """How a layer's weights differ from the original's."""
+    error = norm = 0.0
+    before = after = lost = 0
+    for row in range(0, len(original), _ROWS):
+        old = original[row : row + _ROWS]
+        new = sum(as_array(matrix[row : row + _ROWS]) for matrix in module.matrices)
+        error += float(np.square(new - old, dtype=np.float64).sum())
+        norm += float(np.square(old, dtype=np.float64).sum())
+        before += int(np.count_nonzero(old))
+        after += int(np.count_nonzero(new))
+        lost += int(np.count_nonzero((old != 0) & (new == 0)))
     return {
-        "weight_error": float(np.linalg.norm(represented - original)) / norm if norm else 0.0,
-        "dropped_nonzeros": lost / nonzeros if nonzeros else 0.0,
-        "density": int(np.count_nonzero(represented)) / original.size,
+        "weight_error": (error / norm) ** 0.5 if norm else 0.0,
+        "dropped_nonzeros": lost / before if before else 0.0,
+        "density": after / original.size,
     }

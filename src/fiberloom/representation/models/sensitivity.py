@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from fiberloom.errors import SpecError, nearest
 from fiberloom.representation.allocation import Allocation, allocate
-from fiberloom.representation.models.calibrate import Batch, call, checked_batches, evaluating
 from fiberloom.representation.models.attention import open_attention
+from fiberloom.representation.models.calibrate import Batch, call, checked_batches, evaluating
 from fiberloom.representation.models.compress import Compressed, Wanted, compress, copied
 from fiberloom.representation.models.layers import replace
 from fiberloom.representation.models.quality import tensor_of
@@ -80,7 +80,7 @@ def sensitivities(
     names: tuple[str, ...] = ()
     columns: list[NDArray[np.float64]] = []
     for candidate in candidates:
-        whole = compress(model, candidate, calibration=batches, sequential="none", **how)
+        whole = compress(model, candidate, calibration=batches, sequential=False, **how)
         names = tuple(layer.name for layer in whole.layers if layer.output_error is not None)
         if measure == "layer":
             errors = {layer.name: layer.output_error for layer in whole.layers}

@@ -290,7 +290,7 @@ def tasder_activations(
 def activation_densities(
     model: nn.Module, calibration: Iterable[Batch], held: float = HELD, exclude: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Mean density of each layer's inputs, or their pseudo-density where they are never zero; layers that are not reached are left out.
+    """Mean density of each layer's inputs, or their pseudo-density where they are never zero; of layers that are reached.
 
     Args:
         held: see `tasder_activations`.
@@ -332,7 +332,7 @@ class _Trial:
         self.layers = {layer.name: layer for layer in layers if layer.name in use}
         if not self.layers:
             raise SpecError("the calibration data reaches no layer")
-        self._products = {name: use[name][1] for name in self.layers}
+        self._products = {name: use[name].products for name in self.layers}
         self._originals = {name: layer.module.weight.detach() for name, layer in self.layers.items()}
 
     def harm(self, name: str, representation: Representation) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError, nearest
+from fiberloom.representation.array import checked_values
 from fiberloom.representation.calibration import InputStatistics
 from fiberloom.representation.pruning.magnitude import magnitude
 from fiberloom.representation.pruning.places import Places, kept_places
@@ -52,6 +53,7 @@ def prune(
     places: Places,
     method: Method | str = Method.MAGNITUDE,
     statistics: InputStatistics | None = None,
+    release: bool = False,
 ) -> NDArray[Any]:
     """`weights` ``(out, in)``, never modified, with only `places` other than zero; blocks run along `in`.
 
@@ -59,12 +61,11 @@ def prune(
         places: a pattern, or a representation whose terms' patterns are filled in order.
         method: how places are chosen; SparseGPT changes what stays, too.
         statistics: of the layer's inputs, for methods that need them.
+        release: whether the statistics' second moments may be overwritten, to save memory.
 
     Raises:
         SpecError: if the method needs statistics that are not given, or for weights that are not a finite matrix.
     """
-    from fiberloom.representation.term import checked_values
-
     method = Method.read(method)
     values = checked_values(weights)
     if values.ndim != 2:
@@ -78,4 +79,5 @@ def prune(
         raise SpecError(f"{method} needs the layer's inputs", hint="give calibration data, or prune by magnitude")
     if method is Method.WANDA:
         return wanda(values, statistics.norms, places)
-    return sparsegpt(values, statistics.hessian, places)
+    hessian = statistics.take_hessian() if release else statistics.hessian
+    return sparsegpt(values, hessian, places, overwrite=True)

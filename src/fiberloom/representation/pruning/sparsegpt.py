@@ -14,6 +14,7 @@ from fiberloom.errors import SpecError
 from fiberloom.representation.formats import NumberFormat
 from fiberloom.representation.patterns import Dense
 from fiberloom.representation.pruning.fixed_scales import FixedScales
+from fiberloom.representation.pruning.inverse_factor import inverse_factor
 from fiberloom.representation.pruning.places import Places, kept_places, span_of
 
 DAMPING: Final = 0.01
@@ -21,6 +22,9 @@ DAMPING: Final = 0.01
 COLUMNS: Final = 128
 """Columns after which errors are passed on to the rest of the matrix, and over which unstructured shares are chosen
 (SparseGPT, §3.4; released code: ``blocksize``)."""
+
+_PASSED_ON: Final = 512
+"""Columns to which errors are passed on at a time, to save memory."""
 
 
 def sparsegpt(
@@ -30,30 +34,35 @@ def sparsegpt(
     number_format: NumberFormat | None = None,
     damping: float = DAMPING,
     columns: int = COLUMNS,
+    overwrite: bool = False,
 ) -> NDArray[Any]:
     """Weights that need only `places`, chosen and changed such that the layer's outputs change little.
 
     Places are chosen by ``w² / U_ii²`` when their first column is reached, with U the upper Cholesky factor of the inverse
-    Hessian; what a column loses, ``(w − q) / U_ii``, is passed on along its row of U. Memory: two matrices ``(in, in)`` beside
-    the Hessian, and two of the weights' shape.
+    Hessian; what a column loses, ``(w − q) / U_ii``, is passed on along its row of U. Memory: the
+    result, and a matrix ``(in, in)`` beside the Hessian unless that is overwritten.
 
     Args:
         weights: ``(out, in)``, float32 or float64, never modified.
-        hessian: ``(in, in)``, see `InputStatistics.hessian`; never modified.
+        hessian: ``(in, in)``, see `InputStatistics.hessian`; not modified unless `overwrite`.
         places: what stays. `N:M` keeps N of M (the released code's ``prunen`` counts what goes); unstructured shares are kept
             of every `columns` columns of all rows.
         number_format: rounds kept weights in the same pass, so that columns still to come make up for rounding as well. Scales
             are set when the first column that shares them is reached; places are then chosen for as many columns.
         damping: see `DAMPING`.
         columns: see `COLUMNS`; rounded to whole patterns.
+        overwrite: compute in the memory of `hessian`, which is lost.
 
     Raises:
         SpecError: for a Hessian of another size, not finite, or not positive definite after damping.
     """
-    outputs, inputs = weights.shape
+    inputs = weights.shape[1]
     if hessian.shape != (inputs, inputs):
         raise SpecError(f"a Hessian of shape {hessian.shape} for a layer of {inputs} inputs")
-    factor, unused = _inverse_factor(hessian, damping, weights.dtype)
+    if not np.isfinite(np.diagonal(hessian)).all():
+        raise SpecError("the Hessian of a layer is not finite", hint="mend the calibration data")
+    own = hessian if overwrite and hessian.dtype == weights.dtype else hessian.astype(weights.dtype)
+    factor, unused = _factor(own, damping)
     result = weights.copy()
     result[:, unused] = 0
     scales = FixedScales(number_format, result) if number_format is not None else None
@@ -67,7 +76,9 @@ def sparsegpt(
         result[:, start:stop], errors = _block(
             np.ascontiguousarray(result[:, start:stop].T), factor[start:stop, start:stop], places, group, scales
         )
-        result[:, stop:] -= errors.T @ factor[start:stop, stop:]
+        for left in range(stop, inputs, _PASSED_ON):
+            right = min(left + _PASSED_ON, inputs)
+            result[:, left:right] -= errors.T @ factor[start:stop, left:right]
     return result
 
 
@@ -95,27 +106,19 @@ def _block(
     return columns.T, errors
 
 
-def _inverse_factor(
-    hessian: NDArray[Any], damping: float, dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The upper U with ``UᵀU = (H + damping)⁻¹``, and which inputs were never other than zero.
-
-    With H = R Rᵀ, R upper (the Cholesky factor of H turned by half a turn, turned back), U is R's inverse.
-    """
-    diagonal = np.diagonal(hessian).astype(dtype)
+def _factor(hessian: NDArray[Any], damping: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The upper Cholesky factor of the inverse of `hessian`, which is overwritten, and which inputs were never other than zero."""
+    diagonal = np.diagonal(hessian).copy()
     unused = diagonal == 0
-    turned = hessian[::-1, ::-1].astype(dtype)
-    added = np.where(unused, 1, 0) + damping * float(diagonal.mean())
-    turned[np.diag_indices_from(turned)] += added[::-1].astype(dtype)
+    places = np.diag_indices_from(hessian)
+    hessian[places] = diagonal + np.where(unused, 1, 0) + damping * diagonal.mean()
     try:
-        lower = np.linalg.cholesky(turned)
+        factor = inverse_factor(hessian)
     except np.linalg.LinAlgError:
+        factor = None
+    if factor is None or not np.isfinite(factor[places]).all():
         raise SpecError(
             f"the Hessian of a layer is not positive definite with a damping of {damping:g}",
             hint="raise the damping, or calibrate with more data",
-        ) from None
-    del turned
-    factor = np.linalg.inv(lower)[::-1, ::-1]
-    if not np.isfinite(factor).all():
-        raise SpecError("the Hessian of a layer can't be inverted", hint="raise the damping")
-    return np.ascontiguousarray(factor), unused
+        )
+    return factor, unused

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
-from fiberloom.representation.pruning.places import Places, kept_places
+from fiberloom.representation.pruning.places import Places, masked
 
 
 def wanda(weights: NDArray[Any], input_norms: NDArray[Any], places: Places) -> NDArray[Any]:
@@ -29,14 +29,4 @@ def wanda(weights: NDArray[Any], input_norms: NDArray[Any], places: Places) -> N
     norms = np.asarray(input_norms, dtype=weights.dtype)
     if norms.shape != weights.shape[1:]:
         raise SpecError(f"{norms.size} input norms for a weight matrix {weights.shape}: there is one for each input")
-    return np.where(_kept(places, np.abs(weights) * norms), weights, weights.dtype.type(0))
-
-
-def _kept(places: Places, scores: NDArray[Any]) -> NDArray[np.bool_]:
-    patterns = [term.pattern for term in places.terms] if not hasattr(places, "keep") else [places]
-    if all(pattern.rowwise for pattern in patterns):
-        return kept_places(places, scores)
-    kept = np.empty(scores.shape, dtype=np.bool_)
-    for row in range(scores.shape[0]):
-        kept[row] = kept_places(places, scores[row : row + 1])[0]
-    return kept
+    return masked(weights, norms, places, rows=1)
