@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fiberloom.errors import UnsupportedError
+from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.formats import (
     EXAMPLES,
     BitMod,
@@ -132,6 +132,20 @@ def test_long_rows_are_the_same_as_what_they_are_cut_from() -> None:
         found = number_format(name)
         assert np.array_equal(found.round(row)[:4096], found.round(row[:4096])) or not found.rowwise or "bitmod" in name
     assert number_format("int8").round(row).std() == pytest.approx(1, abs=0.01)
+
+
+def test_halves_stay_within_their_range() -> None:
+    array = np.array([[65504, -65504, 60000, 100]], np.float16)
+    for name in ("mxfp4/ceil", "int4", "hadamard(int4)", "fp8-e5m2/tensor/ceil"):
+        rounded = number_format(name).round(array)
+        assert rounded.dtype == np.float16 and np.isfinite(rounded).all()
+        assert np.array_equal(rounded, number_format(name).quantize(array).dequantize())
+
+
+def test_one_bit_integers_have_nothing_to_scale() -> None:
+    assert number_format("int1").bits == 1
+    with pytest.raises(SpecError, match="binary"):
+        number_format("int1").round(np.ones(3))
 
 
 # Stochastic rounding

@@ -124,7 +124,7 @@ class NumberFormat(ABC):
             rng: rounds stochastically, up with the probability of the distance; None rounds to nearest, ties to even.
 
         Returns:
-            Of the shape of `array` and its floating type; float32 or float64 for integers.
+            Of the shape of `array` and its floating type, within its range; float32 or float64 for integers.
 
         Raises:
             SpecError: for values that are not finite real numbers, or that the format can't hold at all (a negative
@@ -132,7 +132,7 @@ class NumberFormat(ABC):
         """
         values, dtype = values_and_type(array)
         rows = roomy(as_rows(values, axis))
-        return from_rows(self.round_rows(rows, rng), values.shape, axis).astype(dtype, copy=False)
+        return from_rows(given_back(self.round_rows(rows, rng), dtype), values.shape, axis)
 
     def quantize(self, array: Any, axis: int = -1, rng: np.random.Generator | None = None) -> Quantized:
         """The bit patterns that store `array`. Arguments and errors as `round`."""
@@ -209,7 +209,7 @@ class Quantized:
     def dequantize(self) -> NDArray[Any]:
         """The numbers that the patterns stand for, of the tensor's shape; equal to what the format's `round` gives."""
         rows = self.format.dequantize_rows(self.stored, self.working)
-        return from_rows(rows, self.shape, self.axis).astype(self.dtype, copy=False)
+        return from_rows(given_back(rows, self.dtype), self.shape, self.axis)
 
     def _along_axis(self, patterns: NDArray[Any] | None) -> NDArray[Any] | None:
         if patterns is None or patterns.shape[0] != self.stored.codes.shape[0]:
@@ -240,6 +240,16 @@ def roomy(rows: NDArray[Any]) -> NDArray[Any]:
         return rows
     largest = max(float(rows.max()), -float(rows.min()))
     return rows if _SMALL < largest < _LARGE or largest == 0 else rows.astype(np.float64)
+
+
+def given_back(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`rows` as `dtype`; what rounding took beyond the type's largest number becomes that number."""
+    if rows.dtype == dtype:
+        return rows
+    if dtype.itemsize < rows.dtype.itemsize and dtype.kind == "f":
+        largest = rows.dtype.type(np.finfo(dtype).max)
+        rows = np.clip(rows, -largest, largest)
+    return rows.astype(dtype)
 
 
 def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -29,7 +29,7 @@ from fiberloom.representation.formats.minifloats import (
     Specials,
 )
 from fiberloom.representation.formats.scaled import Scaled
-from fiberloom.representation.formats.scales import E8M0, SCALE_FORMATS, UE5M3, Rule
+from fiberloom.representation.formats.scales import E8M0, SCALE_FORMATS, UE5M3, Rule, usual_rule
 from fiberloom.representation.formats.scaling import Per, Scaling, usual_coarse
 
 _ELEMENTS: Final[dict[str, ElementFormat]] = {
@@ -182,7 +182,8 @@ def _with_rule(text: str, base: Scaled, words: list[str]) -> NumberFormat:
             f"number format '{text}': '{base.title}' goes with {', '.join(Rule)} alone",
             hint=f"spell it out: '{composed}' is what '{base.title}' means",
         )
-    return replace(base, scaling=replace(base.scaling, rule=Rule(words[0])))
+    rule = _unusual(Rule(words[0]), base.scaling.scale)
+    return replace(base, scaling=replace(base.scaling, rule=rule))
 
 
 def _with_group(text: str, base: BitMod, words: list[str]) -> NumberFormat:
@@ -195,6 +196,11 @@ def _with_group(text: str, base: BitMod, words: list[str]) -> NumberFormat:
             f"number format '{text}': '{base.name}' goes with the size of its groups alone", hint="such as v64"
         )
     return replace(base, scaling=replace(base.scaling, per=int(group[1])))
+
+
+def _unusual(rule: Rule, scale: ElementFormat) -> Rule | None:
+    """None for the rule that goes without saying, so that equal formats are equal however they are written."""
+    return None if rule is usual_rule(scale) else rule
 
 
 def _scaled(text: str, element: ElementFormat, words: list[str]) -> NumberFormat:
@@ -213,7 +219,7 @@ def _scaled(text: str, element: ElementFormat, words: list[str]) -> NumberFormat
     assert scale is not None
     coarse = (usual_coarse(scale) if block else None) if "coarse" not in found else _COARSE[found["coarse"]]
     per: int | Per = int(block[1]) if block else Per(found.get("per", "channel"))
-    rule = Rule(found["rule"]) if "rule" in found else None
+    rule = _unusual(Rule(found["rule"]), scale) if "rule" in found else None
     zero_point = "zero" in found
     if isinstance(element, Integer) and zero_point:
         element = replace(element, signed=True)

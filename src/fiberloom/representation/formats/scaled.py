@@ -152,6 +152,8 @@ class Scaled(NumberFormat):
 
     def _fit(self, rows: NDArray[Any]) -> tuple[Scales, NDArray[Any] | None]:
         """Scales of all blocks, and zero points where there are any."""
+        if self._steps.largest <= 0:
+            raise SpecError(f"{self.name} has no positive number to scale", hint="take 'binary'")
         if self.zero_point:
             low, high = extremes(rows, self.block)
             if self.scaling.per is Per.TENSOR:
@@ -183,7 +185,7 @@ class Scaled(NumberFormat):
     def _words(self) -> list[str]:
         """What the name says of scales beyond the element's usual ones."""
         s = self.scaling
-        if s == Scaling(Per.CHANNEL):
+        if s == Scaling(Per.CHANNEL) and (self.element.usually_scaled or self.zero_point):
             words = []
         else:
             words = [f"v{s.per}" if isinstance(s.per, int) else s.per.value]

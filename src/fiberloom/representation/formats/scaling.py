@@ -58,6 +58,9 @@ class Scaling:
             raise SpecError(f"a scale for {self.per} elements", hint="blocks have at least 1")
         if self.coarse is not None and not isinstance(self.per, int):
             raise SpecError("a coarse scale stands above scales of blocks", hint="such as v16: 16 elements")
+        if self.coarse is not None and self.scale.exponent_bits >= FP32.exponent_bits:
+            problem = f"{scale_symbol(self.scale)} has float32's range: scales in it need none above"
+            raise SpecError(problem, hint=f"leave '{self.coarse.value}' out")
 
     @property
     def block(self) -> int | None:
@@ -102,7 +105,7 @@ class Scaling:
             return None
         axis = None if self.coarse is Per.TENSOR else 1
         top = extents.max(axis=axis, keepdims=True, initial=0)
-        coarse: NDArray[np.float32] = (top / extents.dtype.type(largest * self.scale.largest)).astype(np.float32)
+        coarse: NDArray[np.float32] = (top.astype(np.float64) / (largest * self.scale.largest)).astype(np.float32)
         coarse[coarse == 0] = 1
         return coarse
 
