@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.roles import find_roles
@@ -24,12 +25,12 @@ def matrix_product(layer: Einsum | Gemm, info: DesignInfo) -> tuple[Einsum, tupl
         UnsupportedError: for an Einsum that is none.
     """
     if not isinstance(layer, Einsum):
-        sizes = list(layer)
-        if len(sizes) != 3 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
+        sizes = list(layer) if isinstance(layer, Iterable) else []
+        if len(sizes) != 3 or any(isinstance(s, bool) or not isinstance(s, Integral) or s < 1 for s in sizes):
             raise SpecError(
                 f"{layer!r} is no matrix product", hint="give (m, n, k): rows of weights, columns, reduced length"
             )
-        return _named(dict(zip("mnk", sizes, strict=True)), info), ()
+        return _named(dict(zip("mnk", map(int, sizes), strict=True)), info), ()
     roles = find_roles(layer, {"W": "weights", "I": "activations"}, "O").tensors
     flat, notes = as_matrix_product(layer)
     swapped = "m" in flat.shape and "m" not in flat.tensor(roles["W"]).variables
