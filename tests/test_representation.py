@@ -374,3 +374,9 @@ def test_a_representation_has_terms() -> None:
         Representation(())
     with pytest.raises(SpecError, match="can't be compared"):
         compare(np.ones(3), np.ones(4))
+
+
+def test_a_format_without_a_zero_leaves_places_that_the_pattern_drops_empty() -> None:
+    values = np.random.default_rng(3).standard_normal((8, 32)).astype(np.float32)
+    held = read_representation("unstructured(0.25) binary").project(values)
+    assert np.count_nonzero(held) == values.size // 4

@@ -75,20 +75,35 @@ def _from_torch(tensor: Any) -> Any:
 
 
 def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """`values` with `axis` last, flattened to ``(rows, length)``.
+    """`values` with `axis` last, flattened to ``(rows, length)``; a single number is one row of one.
 
     Raises:
         SpecError: for an array without that axis.
     """
-    moved = np.moveaxis(values, checked_axis(values.shape, axis), -1)
-    return moved.reshape(-1, moved.shape[-1])
+    shape = rows_and_length(values.shape, axis)
+    return (values if values.ndim == 0 else np.moveaxis(values, axis, -1)).reshape(shape)
 
 
 def from_rows(rows: NDArray[Any], shape: Sequence[int], axis: int) -> NDArray[Any]:
     """The inverse of `as_rows` for a tensor of `shape`."""
+    if not shape:
+        return rows.reshape(())
     moved = [*shape]
     moved.append(moved.pop(axis))
     return np.moveaxis(rows.reshape(moved), -1, axis)
+
+
+def rows_and_length(shape: Sequence[int], axis: int) -> tuple[int, int]:
+    """How many rows a tensor has, and their length along `axis`.
+
+    Raises:
+        SpecError: for an axis that it does not have.
+    """
+    if not shape:
+        return 1, 1
+    others = list(shape)
+    length = others.pop(checked_axis(shape, axis))
+    return math.prod(others), length
 
 
 def checked_axis(shape: Sequence[int], axis: int) -> int:

@@ -157,25 +157,21 @@ def _from_bfloat16(bits: NDArray[Any]) -> NDArray[np.float32]:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _from_e5m2(bits: NDArray[Any]) -> NDArray[np.float32]:
-    """The upper half of a float16 (OCP 8-bit floating point specification, 2023, §5)."""
-    return (bits.astype(np.uint16) << np.uint16(8)).view(np.float16).astype(np.float32)
+def _from_minifloat(name: str) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    def decoded(bits: NDArray[Any]) -> NDArray[np.float32]:
+        from fiberloom.representation.formats import ElementFormat, number_format
 
+        element = number_format(name)
+        assert isinstance(element, ElementFormat)
+        return element.decode(bits, np.float32)
 
-def _from_e4m3(bits: NDArray[Any]) -> NDArray[np.float32]:
-    """Bias 7, no infinities, all ones is NaN (OCP 8-bit floating point specification, 2023, §5)."""
-    code = np.arange(128)
-    exponent, fraction = code >> 3, (code & 7) / 8
-    positive = np.where(exponent == 0, fraction * 2.0**-6, (1 + fraction) * 2.0 ** (exponent - 7.0))
-    positive[127] = np.nan
-    values = np.concatenate((positive, -positive)).astype(np.float32)
-    return np.asarray(values[bits])
+    return decoded
 
 
 _DECODED: Final[dict[str, tuple[int, Callable[[NDArray[Any]], NDArray[np.float32]]]]] = {
     "BF16": (2, _from_bfloat16),
-    "F8_E5M2": (1, _from_e5m2),
-    "F8_E4M3": (1, _from_e4m3),
+    "F8_E5M2": (1, _from_minifloat("fp8-e5m2/unscaled")),
+    "F8_E4M3": (1, _from_minifloat("fp8-e4m3/unscaled")),
 }
 """Bytes and decoder of the number formats that NumPy lacks, by their name in .safetensors files."""
 

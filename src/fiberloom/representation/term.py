@@ -61,7 +61,10 @@ class Term:
         """
         if self.format is None or not self.pattern.rigid or kept.all():
             held = masked(values, kept)
-            return held if self.format is None else self.format.round(held, axis)
+            if self.format is None:
+                return held
+            held = self.format.round(held, axis)
+            return held if self.format.keeps_zero else masked(held, kept)
         rows, places = as_rows(values, axis), as_rows(kept, axis)
         packed = _packed_round(self.format, rows, places)
         held = np.zeros_like(rows)

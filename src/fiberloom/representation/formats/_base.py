@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.representation.array import checked_axis, checked_values
+from fiberloom.representation.array import as_rows, checked_values, from_rows, rows_and_length
 
 _SMALL, _LARGE = 2.0**-60, 2.0**100
 COARSE_SCALE_BITS = 32
@@ -250,37 +249,3 @@ def given_back(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         largest = rows.dtype.type(np.finfo(dtype).max)
         rows = np.clip(rows, -largest, largest)
     return rows.astype(dtype)
-
-
-def as_rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """`values` with `axis` last, as ``(rows, length)``; a scalar is one row of one.
-
-    Raises:
-        SpecError: for an array without that axis.
-    """
-    if values.ndim == 0:
-        return values.reshape(1, 1)
-    rows, length = rows_and_length(values.shape, axis)
-    return np.moveaxis(values, axis, -1).reshape(rows, length)
-
-
-def from_rows(rows: NDArray[Any], shape: Sequence[int], axis: int) -> NDArray[Any]:
-    """The inverse of `as_rows` for a tensor of `shape`."""
-    if len(shape) == 0:
-        return rows.reshape(())
-    moved = list(shape)
-    moved.append(moved.pop(axis))
-    return np.moveaxis(rows.reshape(moved), -1, axis)
-
-
-def rows_and_length(shape: Sequence[int], axis: int) -> tuple[int, int]:
-    """How many rows a tensor has, and their length along `axis`.
-
-    Raises:
-        SpecError: for an axis that it does not have.
-    """
-    if len(shape) == 0:
-        return 1, 1
-    others = list(shape)
-    length = others.pop(checked_axis(shape, axis))
-    return math.prod(others), length

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.representation.formats._base import as_rows, values_and_type
+from fiberloom.representation.array import as_rows
+from fiberloom.representation.formats._base import values_and_type
 from fiberloom.representation.formats._tiles import Tile, largest_magnitudes, over_tiles, reduced, tiles
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
-from fiberloom.representation.formats._base import COARSE_SCALE_BITS, rows_and_length
+from fiberloom.representation.array import rows_and_length
+from fiberloom.representation.formats._base import COARSE_SCALE_BITS
 from fiberloom.representation.formats._tiles import Tile, part_of
 from fiberloom.representation.formats.element import ElementFormat
 from fiberloom.representation.formats.integers import Integer
