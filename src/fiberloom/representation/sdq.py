@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 from fiberloom.errors import SpecError, nearest
 from fiberloom.representation.array import checked_values
 from fiberloom.representation.calibration import InputStatistics
-from fiberloom.representation.formats import number_format
+from fiberloom.representation.formats import Scaled, number_format
 from fiberloom.representation.notation import read_representation
-from fiberloom.representation.patterns import Pattern, read_pattern
 from fiberloom.representation.pruning import Method, prune
-from fiberloom.representation.term import Representation
+from fiberloom.representation.term import Representation, Term
 
 VECTOR_SCALES: Final = "v16/e4m3"
 """Scales of formats that name none: one e4m3 number for 16 elements and a float32 one for the tensor (SDQ; VS-Quant,
 arXiv:2102.04503, §4)."""
 _SLAB: Final = 1 << 18
 """Elements worked on at a time: a few arrays of it fit into a core's cache."""
-_ARROWS: Final = ("=>", "⇒")
 
 
 class Criterion(StrEnum):
@@ -47,27 +45,33 @@ class SDQ:
     """What is done to a layer's weights.
 
     Attributes:
-        terms: outliers first; each takes the largest of what is left, and is rounded to its format.
-        sparsify: what sparsification leaves; None: nothing is taken away before the split.
+        representation: terms, outliers first, each of which takes the largest of what is left, and before ``=>`` the pattern
+            that sparsification leaves.
         method: how weights to keep are chosen.
         criterion: how outliers are.
+
+    Raises:
+        SpecError: for a method, and no pattern to sparsify to.
     """
 
-    terms: Representation
-    sparsify: Pattern | None = None
+    representation: Representation
     method: Method = Method.MAGNITUDE
     criterion: Criterion = Criterion.MAGNITUDE
 
     def __post_init__(self) -> None:
-        if self.sparsify is None and self.method is not Method.MAGNITUDE:
+        if self.representation.pruning is None and self.method is not Method.MAGNITUDE:
             raise SpecError(
-                f"nothing is pruned by {self.method}: '{self.terms}' names no pattern to sparsify to",
-                hint=f"write it in front: '7:8 => {self.terms}'",
+                f"nothing is pruned by {self.method}: '{self}' names no pattern to sparsify to",
+                hint=f"write it in front: '7:8 => {self}'",
             )
 
     @classmethod
     def read(
-        cls, text: str, method: str = "magnitude", criterion: str = "magnitude", scales: str | None = VECTOR_SCALES
+        cls,
+        text: str | Representation,
+        method: str = "magnitude",
+        criterion: str = "magnitude",
+        scales: str | None = VECTOR_SCALES,
     ) -> SDQ:
         """What `text` writes: ``7:8 => 1:8 int8 + 6:8 fp4``, or ``1:8 int8 + 7:8 fp4`` without sparsification.
 
@@ -79,18 +83,19 @@ class SDQ:
         Raises:
             SpecError: for what can't be read.
         """
-        parts = [part.strip() for part in text.replace(_ARROWS[1], _ARROWS[0]).split(_ARROWS[0])]
-        if len(parts) > 2 or not all(parts):
-            raise SpecError(f"'{text}' is no SDQ", hint="write '7:8 => 1:8 int8 + 6:8 fp4'")
-        terms = read_representation(parts[-1])
+        representation = read_representation(text)
         if criterion not in list(Criterion):
             raise SpecError(f"no criterion is called '{criterion}'", hint=nearest(criterion, list(Criterion)))
         return cls(
-            terms=with_scales(terms, scales) if scales else terms,
-            sparsify=read_pattern(parts[0]) if len(parts) == 2 else None,
-            method=Method.read(method),
-            criterion=Criterion(criterion),
+            with_scales(representation, scales) if scales else representation,
+            Method.read(method),
+            Criterion(criterion),
         )
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Outliers first."""
+        return self.representation.terms
 
     @property
     def needs_calibration(self) -> bool:
@@ -105,7 +110,7 @@ class SDQ:
     def decompose(
         self, weights: NDArray[Any], statistics: InputStatistics | None = None, release: bool = False
     ) -> Decomposition:
-        """Sparsify, split and quantise `weights` ``(out, in)``, which stay as they are; blocks run along `in`.
+        """Sparsify and split `weights` ``(out, in)``, which stay as they are; blocks run along `in`.
 
         Args:
             statistics: of the layer's inputs, for methods and criteria that need them.
@@ -115,16 +120,33 @@ class SDQ:
             SpecError: where statistics are needed and not given, or for weights that are not a finite matrix.
         """
         values = checked_values(weights)
-        sparse = values if self.sparsify is None else prune(values, self.sparsify, self.method, statistics, release)
-        importance = None
+        pruning = self.representation.pruning
+        sparse = values if pruning is None else prune(values, pruning, self.method, statistics, release)
+        norms = None
         if self.criterion is Criterion.PRODUCT:
             if statistics is None:
                 raise SpecError("the product criterion needs the layer's inputs", hint="give calibration data")
-            importance = statistics.norms.astype(values.dtype)
-        return Decomposition(self, sparse, in_slabs_of_rows(self.terms.with_format(None), sparse, importance))
+            norms = statistics.norms.astype(values.dtype)
+        return Decomposition(self, sparse, self._places(sparse, norms))
+
+    def _places(self, sparse: NDArray[Any], norms: NDArray[Any] | None) -> tuple[NDArray[np.bool_], ...]:
+        """The places that each term takes, those included that are zero by then."""
+        found = tuple(np.empty(sparse.shape, np.bool_) for _ in self.terms)
+        rows = (
+            max(1, _SLAB // max(1, sparse.shape[-1]))
+            if all(term.pattern.rowwise for term in self.terms)
+            else len(sparse)
+        )
+        for start in range(0, len(sparse), max(1, rows)):
+            at = slice(start, start + rows)
+            scores = np.abs(sparse[at]) if norms is None else np.abs(sparse[at]) * norms
+            for term, places in zip(self.terms, found, strict=True):
+                places[at] = term.pattern.keep(scores)
+                scores[places[at]] = 0
+        return found
 
     def __str__(self) -> str:
-        return str(self.terms) if self.sparsify is None else f"{self.sparsify} => {self.terms}"
+        return str(self.representation)
 
 
 @dataclass(frozen=True)
@@ -134,65 +156,48 @@ class Decomposition:
     Attributes:
         of: what was asked for.
         sparse: the weights after sparsification, ``(out, in)``.
-        split: each term's weights before rounding, at disjoint places, ``(out, in)`` each.
+        places: that each term takes; a place of several belongs to the first, and is zero in the others.
     """
 
     of: SDQ
     sparse: NDArray[Any]
-    split: tuple[NDArray[Any], ...]
+    places: tuple[NDArray[np.bool_], ...]
+
+    def split(self, index: int) -> NDArray[Any]:
+        """One term's weights before they are rounded."""
+        mine = self.places[index].copy()
+        for earlier in self.places[:index]:
+            mine &= ~earlier
+        return np.where(mine, self.sparse, self.sparse.dtype.type(0))
 
     @property
     def exact(self) -> bool:
         """Whether the split holds all that sparsification left: its parts add up to `sparse` bit for bit."""
-        return bool(np.array_equal(sum(self.split[1:], self.split[0]), self.sparse))
+        return bool((np.logical_or.reduce(self.places) | (self.sparse == 0)).all())
 
     def term(self, index: int) -> NDArray[Any]:
         """One term's weights as they are stored."""
-        stored = self.of.terms.terms[index].format
-        return self.split[index] if stored is None else stored.round(self.split[index])
+        return self.of.terms[index].rounded(self.split(index), self.places[index])
 
     @property
     def terms(self) -> tuple[NDArray[Any], ...]:
         """All terms' weights as they are stored."""
-        return tuple(self.term(i) for i in range(len(self.split)))
+        return tuple(self.term(i) for i in range(len(self.places)))
 
     @property
     def represented(self) -> NDArray[Any]:
         """The weights that the hardware computes with: the sum of `terms`."""
-        terms = self.terms
-        return sum(terms[1:], terms[0])
-
-
-def in_slabs_of_rows(
-    representation: Representation, weights: NDArray[Any], importance: NDArray[Any] | None
-) -> tuple[NDArray[Any], ...]:
-    """`representation.decompose` along the last axis, a few rows at a time where they don't depend on each other: it needs little
-    memory beside the result."""
-    if not representation.rowwise:
-        return representation.decompose(weights, importance=importance)
-    found = tuple(np.empty_like(weights) for _ in representation.terms)
-    step = max(1, _SLAB // max(1, weights.shape[1]))
-    for start in range(0, len(weights), step):
-        at = slice(start, start + step)
-        for whole, part in zip(found, representation.decompose(weights[at], importance=importance), strict=True):
-            whole[at] = part
-    return found
+        total = self.term(0)
+        for index in range(1, len(self.places)):
+            total += self.term(index)
+        return total
 
 
 def with_scales(representation: Representation, scales: str) -> Representation:
     """`representation` with `scales` (``v16/e4m3``) for formats whose name says nothing of scales."""
-    return Representation(
-        tuple(
-            term
-            if term.format is None
-            or "/" in term.format.name
-            or not hasattr(term.format, "scaling")
-            or _composed(term.format)
-            else replace(term, format=number_format(f"{term.format.name}/{scales}"))
-            for term in representation.terms
-        )
-    )
 
+    def scaled(term: Term) -> Term:
+        bare = isinstance(term.format, Scaled) and term.format.title is None and "/" not in term.format.name
+        return replace(term, format=number_format(f"{term.format}/{scales}")) if bare else term
 
-def _composed(number: Any) -> bool:
-    return getattr(number, "title", None) is not None
+    return replace(representation, terms=tuple(scaled(term) for term in representation.terms))

@@ -13,6 +13,7 @@ except ImportError:
 
 from fiberloom.representation.models.accumulator import Accumulator
 from fiberloom.representation.models.compress import Compressed, LayerReport, compress
+from fiberloom.representation.models.files import FileReport, compress_file
 from fiberloom.representation.models.finetune import finetune, plain
 from fiberloom.representation.models.layers import Untouched
 from fiberloom.representation.models.quality import Accuracy, Agreement, OutputError, OwnQuality, Perplexity, Quality
@@ -24,6 +25,7 @@ __all__ = [
     "Accuracy",
     "Agreement",
     "Compressed",
+    "FileReport",
     "LayerReport",
     "Mixed",
     "OutputError",
@@ -36,6 +38,7 @@ __all__ = [
     "activation_densities",
     "allocate_representations",
     "compress",
+    "compress_file",
     "finetune",
     "plain",
     "sensitivities",

@@ -210,8 +210,10 @@ def _recipes(
     activations: str | Representation | Mapping[str, str | Representation] | None,
     accumulator: Accumulator | None,
 ) -> dict[str, Recipe]:
-    wanted = chosen(layers, representation, "a representation")
-    inputs = chosen(layers, activations, "activations") if activations is not None else {}
+    wanted: dict[str, Wanted] = chosen(layers, representation, "a representation")
+    inputs: dict[str, str | Representation] = (
+        chosen(layers, activations, "activations") if activations is not None else {}
+    )
     cache: dict[Any, Recipe] = {}
     found = {}
     for name, what in wanted.items():

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError
+from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.array import checked_values
 from fiberloom.representation.calibration import InputStatistics
 from fiberloom.representation.formats import Integer
@@ -21,7 +21,7 @@ from fiberloom.representation.models.sweep import Need
 from fiberloom.representation.notation import read_representation
 from fiberloom.representation.patterns import Dense
 from fiberloom.representation.pruning import Method, prune
-from fiberloom.representation.sdq import SDQ, in_slabs_of_rows
+from fiberloom.representation.sdq import SDQ, VECTOR_SCALES, Decomposition
 from fiberloom.representation.term import Representation, Term
 
 _ROWS: Final = 64
@@ -58,10 +58,10 @@ class Recipe:
             SpecError: for what can't be read.
         """
         how = Method.read(method)
-        if isinstance(weights, str) and ("=>" in weights or "⇒" in weights):
-            weights = SDQ.read(weights, how, criterion)
-        found = weights if isinstance(weights, SDQ) else read_representation(weights)
-        terms = (found.terms if isinstance(found, SDQ) else found).terms
+        found: Representation | SDQ = weights if isinstance(weights, SDQ) else read_representation(weights)
+        if isinstance(found, Representation) and found.pruning is not None:
+            found = SDQ.read(found, how, criterion, VECTOR_SCALES if isinstance(weights, str) else None)
+        terms = found.terms
         inputs: tuple[Representation | None, ...] = (None,) * len(terms)
         if activations == "terms":
             inputs = tuple(Representation((Term(Dense(), t.format),)) if t.format is not None else None for t in terms)
@@ -72,7 +72,7 @@ class Recipe:
     @property
     def terms(self) -> tuple[Term, ...]:
         """Of the weights."""
-        return (self.weights.terms if isinstance(self.weights, SDQ) else self.weights).terms
+        return self.weights.terms
 
     @property
     def name(self) -> str:
@@ -129,28 +129,38 @@ class Recipe:
         ]
         found: list[tuple[NDArray[Any], NDArray[np.float64] | None]] = []
         for index, term in enumerate(self.terms):
-            before = parts[0][index] if groups == 1 else np.concatenate([part[index] for part in parts])
-            for part in parts:
-                part[index] = np.empty(0)  # it would be kept alive
             steps = None
             if self.accumulator is not None and isinstance(self.accumulator.register, Integer):
                 integer_format(self.inputs[index], "activations")
-                steps = steps_of(integer_format(Representation((term,)), "weights"), before)
-            held = before if term.format is None or not isinstance(self.weights, SDQ) else term.format.round(before)
-            found.append((held, steps))
+                steps = np.concatenate([_steps(term, part, index) for part in parts])
+            held = [part.term(index) if isinstance(part, Decomposition) else part[index] for part in parts]
+            found.append((held[0] if groups == 1 else np.concatenate(held), steps))
         return found
 
-    def _split(self, values: NDArray[Any], statistics: InputStatistics | None) -> list[NDArray[Any]]:
-        """Each term's weights; of an SDQ before they are rounded."""
+    def _split(
+        self, values: NDArray[Any], statistics: InputStatistics | None
+    ) -> Decomposition | tuple[NDArray[Any], ...]:
         if isinstance(self.weights, SDQ):
-            return list(self.weights.decompose(values, statistics, release=True).split)
+            return self.weights.decompose(values, statistics, release=True)
         if self.method is Method.SPARSEGPT:
             values = prune(values, self.weights, self.method, statistics, release=True)
         importance = None
         if self.method is Method.WANDA:
             assert statistics is not None
             importance = statistics.norms.astype(values.dtype)
-        return list(in_slabs_of_rows(self.weights, values, importance))
+        return self.weights.decompose(values, importance=importance)
+
+
+def _steps(term: Term, part: Decomposition | tuple[NDArray[Any], ...], index: int) -> NDArray[np.float64]:
+    """What a code of a term's weights counts, ``(out, blocks)``."""
+    number = integer_format(Representation((term,)), "weights")
+    if number.block is not None and term.pattern.rigid:
+        raise UnsupportedError(
+            f"an integer accumulator for '{term}', whose blocks of one scale are blocks of stored values",
+            hint="give rows or tensors a scale, or take a float accumulator",
+        )
+    before = part.split(index) if isinstance(part, Decomposition) else part[index]
+    return steps_of(number, before)
 
 
 def _figures(original: NDArray[Any], module: CompressedLayer) -> dict[str, float]:

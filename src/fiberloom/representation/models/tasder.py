@@ -302,7 +302,7 @@ def activation_densities(
 
     def see(layer: Layer, inputs: Tensor) -> None:
         values = np.abs(as_array(inputs)).ravel()
-        nonzero = np.count_nonzero(values) / values.size
+        nonzero = int(np.count_nonzero(values)) / values.size
         sums.setdefault(layer.name, np.zeros(3))[:] += (1, nonzero, pseudo_density(values, held))
 
     observe(opened, layers, checked_batches(calibration), see)

@@ -62,7 +62,8 @@ class FixedScales:
         if self._scales is None:
             return self._element.snap(column.astype(np.float64)).astype(column.dtype)
         scale = self._scales[:, index // self.block if self.block is not None else 0]
-        return (self._element.snap(column / scale) * scale).astype(column.dtype)
+        rounded: NDArray[Any] = (self._element.snap(column / scale) * scale).astype(column.dtype)
+        return rounded
 
     def _set(self, extents: NDArray[Any]) -> None:
         assert isinstance(self._format, Scaled)
