@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fiberloom.errors import SpecError
 from fiberloom.representation.patterns import Pattern
-from fiberloom.workload.density.hierarchical import is_hierarchical, parse_hierarchy
+from fiberloom.workload.density.hierarchical import is_hierarchical, most_nonzeros, parse_hierarchy
 
 Ranks = tuple[tuple[int, int], ...]
 
@@ -167,7 +167,5 @@ def _most_groups(ranks: Ranks, block: int, groups: int) -> int:
 
 def _most(ranks: Ranks, length: int) -> int:
     """Most non-zeros in `length` elements, windows starting at multiples of `length`."""
-    from fiberloom.workload.density.hierarchical import _most as most_from
-
     span = math.prod(h for _, h in ranks)
-    return max(most_from(ranks, begin, length) for begin in {i * length % span for i in range(span)})
+    return max(most_nonzeros(ranks, begin, length) for begin in {i * length % span for i in range(span)})

@@ -115,7 +115,7 @@ class HierarchicalDensity(DensityModel):
         if confidence < 1.0:
             return super().max_occupancy(tile, confidence)
         clipped = self.clipped(tile)
-        most = max(_most(self.ranks, begin, length) for begin, length, _ in self._segments(clipped[self.axis]))
+        most = max(most_nonzeros(self.ranks, begin, length) for begin, length, _ in self._segments(clipped[self.axis]))
         return most * math.prod(clipped) // clipped[self.axis]
 
     def mean_occupancy(self, tile: Sequence[int]) -> float:
@@ -163,7 +163,7 @@ class HierarchicalDensity(DensityModel):
         return Occupancy(counts, chosen)
 
 
-def _most(ranks: Ranks, begin: int, length: int) -> int:
+def most_nonzeros(ranks: Ranks, begin: int, length: int) -> int:
     """Most non-zeros of `length` elements of a fibre that start `begin` elements into a pattern."""
     sure, pieces = _cut(ranks, begin, length)
     return sure + sum(len(_part(ranks, a, b)) - 1 for a, b in pieces)
