@@ -57,8 +57,8 @@ def compress_file(
 
     Args:
         target: another file; an existing one is replaced.
-        representation: of all weights, or by name or pattern of names; the first that fits counts. Names with ``embed`` stay as they are
-            unless a mapping names them: their rows are looked up, not multiplied.
+        representation: of all weights, or by name or pattern of names; the first that fits counts. Names with ``embed``
+            stay as they are unless a mapping names them: their rows are looked up, not multiplied.
         exclude: names or patterns of tensors that stay as they are.
         transposed: names or patterns of matrices that are ``(in, out)``, as GPT-2's are.
 

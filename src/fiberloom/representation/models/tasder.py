@@ -301,13 +301,15 @@ def activation_densities(
     sums: dict[str, NDArray[np.float64]] = {}
 
     def see(layer: Layer, inputs: Tensor) -> None:
-        values = np.abs(as_array(inputs)).ravel()
-        nonzero = int(np.count_nonzero(values)) / values.size
+        values = as_array(inputs).ravel()
+        nonzero = int(np.count_nonzero(values)) / int(values.size)
         sums.setdefault(layer.name, np.zeros(3))[:] += (1, nonzero, pseudo_density(values, held))
 
     observe(opened, layers, checked_batches(calibration), see)
-    means = {name: total[1:] / total[0] for name, total in sums.items()}
-    return {name: float(pseudo if nonzero > NEVER_ZERO else nonzero) for name, (nonzero, pseudo) in means.items()}
+    found = {}
+    for name, (count, nonzeros, pseudo) in sums.items():
+        found[name] = float(pseudo / count if nonzeros / count > NEVER_ZERO else nonzeros / count)
+    return found
 
 
 def pseudo_density(values: NDArray[Any], held: float = HELD) -> float:
