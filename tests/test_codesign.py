@@ -17,7 +17,7 @@ from fiberloom.codesign.network_cost import Search
 from fiberloom.codesign.networks import evaluate_networks
 from fiberloom.codesign.passes import ideal_throughput, menu_throughput, plan_passes, stored_terms
 from fiberloom.codesign.planning import plan
-from fiberloom.codesign.structure import structure_of
+from fiberloom.architecture.library.structure import structure_of
 from fiberloom.codesign.sums import later_cycles
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.mapping.nest import LevelMapping

@@ -18,6 +18,7 @@ from fiberloom.errors import SpecError
 from fiberloom.input.specification import parse
 from fiberloom.network_evaluation import Case, NetworkResult, run_network, with_densities
 from fiberloom.network_evaluation.cache import ResultCache
+from fiberloom.network_evaluation.designs import read_design
 from fiberloom.network_evaluation.fusion import fused, streamed
 from fiberloom.report.html.content import content
 from fiberloom.workload.einsum import Einsum
@@ -408,3 +409,27 @@ def test_library_designs_are_bound_by_role_whatever_their_tensors_are_called() -
         bound = read_design(name).bound(product(16, 16, 4))
         named = {t for level in bound.architecture.levels for t in (*(level.keep or ()), *level.formats)}
         assert named <= {"W", "I", "O"}, name
+
+
+def test_weights_that_a_design_does_not_skip_run_as_the_next_pattern_of_its_menu() -> None:
+    def bound(design: str, weights: object) -> tuple[object, str | None]:
+        layer = Einsum.parse("O[n,m] = W[m,c] * I[n,c]", {"n": 64, "m": 64, "c": 64}, densities={"W": weights})
+        made = read_design(design).bound(layer)
+        return made.einsum.tensor("W").density, made.within_menu
+
+    assert bound("stc", "2:4") == ("2:4", None)
+    assert bound("stc", "1:4") == ("2:4", "stc runs weights that are 1:4 as 2:4")
+    assert bound("stc", 0.3) == (None, "stc runs weights that are unstructured(0.3) as dense")
+    assert bound("stc", {"distribution": "fixed-structured", "density": "2:4"})[1] is None
+    assert bound("vegeta-m8", "1:4") == ("1:4", None)  # 2:8 is as dense
+    assert bound("dstc", 0.3) == (0.3, None)
+    assert bound("eyeriss", 0.3) == (0.3, None)
+
+
+def test_a_network_says_which_weights_a_design_could_not_skip(folder: Path) -> None:
+    found = run_network([Case("pruned", with_densities(perceptron(), 0.3, None))], ["stc"], cache=folder, seconds=5)
+    assert (
+        "stc runs weights that are unstructured(0.3) as dense (its menu has no sparser pattern that holds them): 2 layers"
+        in (found.content["notes"])
+    )
+    assert found.layers[0]["effectual_macs"] == pytest.approx(0.3 * found.layers[0]["macs"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from fiberloom.codesign.structure import structure_of
+from fiberloom.architecture.library.structure import structure_of
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.representation.patterns import (
     KernelPatterns,

@@ -19,9 +19,9 @@ from typing import Final, TypeVar
 from fiberloom.architecture.components import adder_energy, multiplier_energy
 from fiberloom.architecture.levels import Architecture, Compute, StorageLevel
 from fiberloom.architecture.library.design import DesignInfo
+from fiberloom.architecture.library.structure import structure_of
 from fiberloom.architecture.sparse import SafKind
 from fiberloom.codesign.passes import Pass
-from fiberloom.codesign.structure import structure_of
 from fiberloom.errors import UnsupportedError
 
 _Part = TypeVar("_Part", StorageLevel, Compute)

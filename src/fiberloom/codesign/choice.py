@@ -6,8 +6,8 @@ import itertools
 from fractions import Fraction
 
 from fiberloom.architecture.library import describe
+from fiberloom.architecture.library.structure import DENSE, Structure, structure_of
 from fiberloom.codesign.passes import checked_menu
-from fiberloom.codesign.structure import DENSE, Structure, structure_of
 from fiberloom.errors import SpecError
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fiberloom.architecture.components.sparse_units import coordinate_comparator
 from fiberloom.architecture.components.technology import technology as find_technology
-from fiberloom.codesign.structure import Structure
+from fiberloom.architecture.library.structure import Structure
 
 _MAGNITUDE_BITS: Final = 8
 

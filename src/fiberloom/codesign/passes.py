@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from fiberloom.architecture.library.menu import Menu
-from fiberloom.codesign.structure import DENSE, Structure, structure_of
+from fiberloom.architecture.library.structure import DENSE, Structure, structure_of
 from fiberloom.errors import SpecError, UnsupportedError
 
 if TYPE_CHECKING:

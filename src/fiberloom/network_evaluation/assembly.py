@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,6 +205,8 @@ def _notes(
             if widths is not Widths.NETWORK and tensor.bits > bits
         }
     )
+    limited = Counter(p.bound.within_menu for p in placed if p.bound is not None and p.bound.within_menu)
+    notes += [f"{said} (its menu has no sparser pattern that holds them): {n} layers" for said, n in limited.items()]
     if narrowed:
         notes.append("values are no wider than the words of the designs: " + "; ".join(narrowed))
     if any(o.einsum is None for case in cases for o in case.network.operators):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fiberloom.architecture.library.structure import DENSE, Structure, structure_of
+
 if TYPE_CHECKING:
     from fiberloom.input.field import Field
 
@@ -35,6 +37,16 @@ class Menu:
     skips: tuple[str, ...] = ("weights",)
     stationary: bool = False
     extracts: bool = False
+
+    def runs_weights_as(self, structure: Structure) -> Structure:
+        """The sparsest entry of `weights` that holds every value of `structure`; dense, where none does.
+
+        An entry for non-zeros anywhere takes the structure as it is.
+        """
+        held = [entry for entry in map(structure_of, self.weights) if structure.within(entry) or entry.ranks is None]
+        if any(entry.ranks is None for entry in held):
+            return structure
+        return min(held, key=lambda entry: entry.density, default=DENSE)
 
 
 def read_menu(section: Field) -> Menu:
