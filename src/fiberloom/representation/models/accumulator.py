@@ -107,7 +107,7 @@ class Accumulator:
             for begin in range(start, stop, self.chunk):
                 at = slice(begin, min(begin + self.chunk, stop))
                 products = np.rint(x[..., at] @ w[..., at].swapaxes(-1, -2) * inverse)
-                register = np.clip(register + products, self.register.lowest, self.register.largest)
+                register = np.clip(register + products, -self.register.largest - 1, self.register.largest)
             total = (total + register * step).astype(np.float32).astype(np.float64)
         return total
 

@@ -187,6 +187,8 @@ def compress(
     for layer in layers:
         if layer.name not in reports:
             found_layers.replace(result, layer.name, done(layer, None, None))
+    if not in_place:
+        make_own(result, model)
     return Compressed(result, tuple(reports[layer.name] for layer in layers), tuple(untouched))
 
 
@@ -232,7 +234,20 @@ def _with_reasons(untouched: list[Untouched], refused: Mapping[str, str]) -> lis
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A copy of `model` that shares the weights of layers, which are replaced and never written to."""
+    """A copy of `model` that shares the weights of layers, to be replaced and never written to; `make_own` for the rest."""
     layers, _ = layers_of(model)
     shared: dict[int, Any] = {id(layer.module.weight): layer.module.weight for layer in layers}
     return copy.deepcopy(model, shared)
+
+
+def make_own(result: nn.Module, model: nn.Module) -> None:
+    """Copy the parameters that `result` still shares with `model`."""
+    originals = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    own: dict[int, nn.Parameter] = {}
+    for module in result.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.untyped_storage().data_ptr() in originals:
+                fresh = own.setdefault(
+                    id(parameter), nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                )
+                module._parameters[name] = fresh

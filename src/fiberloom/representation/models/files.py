@@ -163,6 +163,8 @@ def _header(file: BinaryIO, source: Path) -> tuple[bytes, dict[str, Any]]:
         if len(length) < 8 or size > _LONGEST_HEADER:
             raise ValueError
         text = file.read(size)
+        if len(text) < size:
+            raise ValueError
         header = json.loads(text)
         end = file.seek(0, 2) - 8 - size
         for name, entry in header.items():

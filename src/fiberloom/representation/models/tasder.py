@@ -8,12 +8,12 @@ steps are judged by a lower bound on quality, and the outcome is judged again on
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -408,5 +408,4 @@ def _figures(judgement: Judgement) -> dict[str, float | None]:
 
 
 def _nothing(model: nn.Module) -> Compressed:
-    with torch.no_grad():
-        return Compressed(copied(model), (), ())
+    return Compressed(copy.deepcopy(model), (), ())
