@@ -12,7 +12,9 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from fiberloom.mapper.comparison import Contestant, MapperComparison, compare
 from fiberloom.mapper.driver import run
 from fiberloom.mapper.search import SearchProblem, make, searchers
 from fiberloom.report.search_curves import curves_svg
-from fiberloom.workload.layers import mind_mappings
+from fiberloom.workload.layers import Layer, mind_mappings
 from study_problems import (
     RESULTS,
     algorithmic_minimum,
@@ -56,18 +58,10 @@ def main() -> None:
     found: dict[str, MapperComparison] = {}
     notes: dict[str, str] = {}
     minima = {p.name: algorithmic_minimum(p.einsum) for p in wanted}
-    for layer in wanted:
-        started = time.perf_counter()
-        target = dense_target(layer.einsum, arguments.objective)
-        optimum = proof(target, arguments.proof_seconds)
-        notes[layer.name] = optimum.note
-        usable = [n for n in names if _runs(n, target)]
-        comparison = compare(
-            target, [n for n in usable if n != LEARNED], evaluations=arguments.evaluations, seconds=None, seeds=arguments.seeds,
-            optimum=optimum if math.isfinite(optimum.value) else None,
-        )  # fmt: skip
-        found[layer.name] = _with_learned(comparison, target) if LEARNED in usable else comparison
-        print(f"{layer.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    with ProcessPoolExecutor(arguments.jobs) as processes:
+        answers = processes.map(_compared, wanted, repeat(names), repeat(arguments))
+        for layer, (comparison, note) in zip(wanted, answers, strict=True):
+            found[layer.name], notes[layer.name] = comparison, note
     folder: Path = arguments.out
     for name, comparison in found.items():
         write_text(folder / f"curves_{name.lower()}.svg", curves_svg(comparison, f"{name}, {arguments.objective}"))
@@ -75,6 +69,22 @@ def main() -> None:
     text = _report(found, minima, notes, arguments)
     write_text(folder / "curves.md", text)
     print(text)
+
+
+def _compared(layer: Layer, names: Sequence[str], arguments: argparse.Namespace) -> tuple[MapperComparison, str]:
+    """All mappers on one problem, and what the proof of its optimum says."""
+    started = time.perf_counter()
+    target = dense_target(layer.einsum, arguments.objective)
+    optimum = proof(target, arguments.proof_seconds)
+    usable = [n for n in names if _runs(n, target)]
+    comparison = compare(
+        target, [n for n in usable if n != LEARNED], evaluations=arguments.evaluations, seconds=None, seeds=arguments.seeds,
+        optimum=optimum if math.isfinite(optimum.value) else None,
+    )  # fmt: skip
+    if LEARNED in usable:
+        comparison = _with_learned(comparison, target, arguments.samples)
+    print(f"{layer.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return comparison, optimum.note
 
 
 def _runs(name: str, target: SearchProblem) -> bool:
@@ -87,9 +97,9 @@ def _runs(name: str, target: SearchProblem) -> bool:
     return True
 
 
-def _with_learned(comparison: MapperComparison, target: SearchProblem) -> MapperComparison:
+def _with_learned(comparison: MapperComparison, target: SearchProblem, samples: int) -> MapperComparison:
     """The comparison with Mind Mappings; if it has found a better mapping than any, that is the yardstick."""
-    first = make(LEARNED, target, 0)
+    first = make(LEARNED, target, 0, samples=samples)
     started = time.perf_counter()
     first.prepare()
     print(f"surrogate of {target.problem.workload.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
@@ -223,6 +233,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mappers", nargs="+", help="all that can run, by default")
     parser.add_argument("--problems", nargs="+", help="names as in Mind Mappings; all by default")
     parser.add_argument("--proof-seconds", type=float, default=20, help="for the exact mapper, per problem")
+    parser.add_argument(
+        "--samples", type=int, default=20_000, help="mappings that Mind Mappings' surrogate is trained on"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="problems side by side")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="three problems, two seeds, 1000 evaluations, in a minute")
     arguments = parser.parse_args()

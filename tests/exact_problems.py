@@ -37,6 +37,15 @@ def _einsum(rng: np.random.Generator, sparse: bool) -> Einsum:
     return workload
 
 
+def _with_widths(rng: np.random.Generator, workload: Einsum) -> Einsum:
+    """Some tensors with narrower or wider words than the 16 bits of the levels."""
+    tensors = tuple(
+        t.model_copy(update={"word_bits": int(rng.choice([4, 8, 32])) if rng.random() < 0.5 else None})
+        for t in workload.tensors
+    )
+    return workload.model_copy(update={"tensors": tensors})
+
+
 def _levels(rng: np.random.Generator, workload: Einsum) -> tuple[list[StorageLevel], int, int]:
     count = int(rng.integers(2, 4)) if rng.random() < 0.8 else 4
     instances = mesh_x = 1
@@ -118,6 +127,8 @@ def random_problem(seed: int, *, sparse: bool) -> tuple[Einsum, Architecture]:
         name="mac", instances=units, mesh_x=mesh_x, gating=gating, skipping=skipping,
         energy_pj={"compute": 0.5, "gated_compute": 0.1, "leak": leak},
     )  # fmt: skip
+    if rng.random() < 0.3:
+        workload = _with_widths(rng, workload)
     return workload, Architecture(levels=tuple(levels), compute=compute)
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from fiberloom.architecture.components import (
     Estimate,
     adder_area,
     adder_energy,
+    bit_serial_area,
+    bit_serial_energy,
     estimate,
     find_technology,
     hop_length_mm,
@@ -28,6 +31,8 @@ from fiberloom.architecture.components import (
     router_energy_pj_per_bit,
     wire_energy_pj_per_bit_mm,
 )
+from fiberloom.architecture.components.bit_serial import PUBLISHED, PUBLISHED_DIGITS
+from fiberloom.architecture.components.mac import AREA_45NM, AT_45NM, accumulator_format, block_scaling
 from fiberloom.architecture.components.sparse_units import (
     bitmask_intersection,
     coordinate_comparator,
@@ -39,6 +44,7 @@ from fiberloom.architecture.components.sparse_units import (
 from fiberloom.architecture.levels import Component, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import ActionOptimization, LeaderFollower, TensorFormat
 from fiberloom.errors import SpecError
+from fiberloom.representation.formats import EXAMPLES, nonzero_digits
 
 NODES = [f"{nm}nm" for nm in NODES_NM]
 FORMATS = ["int1", "int4", "int8", "int16", "int32", "fp4-e2m1", "fp6-e3m2", "fp8-e4m3", "bf16", "fp16", "fp32", "fp64"]
@@ -443,10 +449,94 @@ def test_provenance_tells_anchors_from_extrapolation() -> None:
     assert "extrapolated" not in cost(sram(64 * KIB)).provenance
 
 
-def test_block_scaled_formats_cost_their_elements_and_say_what_is_left_out() -> None:
-    scaled, plain = cost(mac(number_format="mxfp4")), cost(mac(number_format="fp4-e2m1"))
-    assert scaled.energy_pj == plain.energy_pj
-    assert "block scales not charged" in scaled.provenance
+def test_scales_of_blocks_are_charged_once_in_a_block() -> None:
+    once_in_32, once_in_16 = (block_scaling_of(f"fp4/v{block}/e8m0") for block in (32, 16))
+    assert once_in_16 == pytest.approx(2 * once_in_32)
+    assert "scales once in 32 products" in cost(mac(number_format="mxfp4")).provenance
+    mixed = cost(mac(multiplier_format_a="mxint8", multiplier_format_b="nvfp4"))
+    assert "mxint8 x nvfp4" in mixed.provenance and "scales once in 16 products" in mixed.provenance
+
+
+def test_powers_of_two_are_cheaper_scales_than_floats() -> None:
+    powers, floats, one_operand = (
+        block_scaling_of(name, other)
+        for name, other in [("int4/v16/e8m0",) * 2, ("int4/v16/e4m3",) * 2, ("int4/v16/e4m3", "int8")]
+    )
+    assert powers < one_operand < floats
+
+
+def block_scaling_of(a: str, b: str | None = None) -> float:
+    left, right = number_format(a), number_format(b or a)
+    return block_scaling(AT_45NM, left, right, accumulator_format(left, right, None))
+
+
+def test_scales_of_rows_and_tensors_are_not_charged() -> None:
+    for free in ("int8/channel", "int8/tensor", "int8/unscaled", "int8/asymmetric"):
+        assert cost(mac(number_format=free)).energy_pj == cost(mac(number_format="int8")).energy_pj
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "accumulator"),
+    [
+        ("int8", "int8", "int32"),  # as customary
+        ("fp4", "fp4", "int26"),  # products are multiples of 1/4 up to 36: 5 + 5 bits, and 16
+        ("int8", "fp4", "int29"),
+        ("mxint8", "mxint8", "int21"),  # a block of 32: 5 guard bits
+        ("fp8", "fp8", "fp32"),  # 19 + 19 bits of fixed point are too many
+        ("bf16", "int8", "fp32"),
+        ("ternary", "int8", "int26"),
+        ("bitmod-fp4", "fp16", "fp32"),
+        ("hadamard(nvint4)", "hadamard(nvint4)", "int12"),
+    ],
+)
+def test_products_of_few_bits_are_summed_exactly_in_fixed_point(a: str, b: str, accumulator: str) -> None:
+    unit = cost(mac(multiplier_format_a=a, multiplier_format_b=b))
+    assert f" into {accumulator}:" in unit.provenance
+    assert 0 < unit.energy_pj["compute"] and 0 < unit.area_um2
+
+
+def test_every_format_of_the_registry_has_a_price() -> None:
+    prices = {name: cost(mac(number_format=name)) for name in EXAMPLES}
+    assert all(math.isfinite(p.energy_pj["compute"]) and p.energy_pj["compute"] > 0 for p in prices.values())
+    rising = ("binary", "int4", "mxfp4", "mxint8", "mxfp8-e4m3", "fp16", "fp32")
+    energies = [cost(mac(number_format=name)).energy_pj["compute"] for name in rising]
+    assert energies == sorted(energies)
+
+
+# Bit-serial multipliers
+
+
+def test_a_serial_multiplication_costs_an_addition_for_each_non_zero_digit() -> None:
+    two, four = (bit_serial_energy("int8", "int8", digits, "45nm") for digits in (2, 4))
+    assert four == pytest.approx(2 * two) == pytest.approx(4 * adder_energy("int16", "45nm"))
+    assert bit_serial_energy("int8", "int8", 0, "45nm") == 0
+    with_exponents = bit_serial_energy("fp4", "fp16", 1, "7nm")
+    assert with_exponents == pytest.approx(adder_energy("int13", "7nm") + adder_energy("int5", "7nm"))
+    assert bit_serial_area("int8", "int8", "45nm") < AREA_45NM.multiply(number_format("int8"), number_format("int8"))
+
+
+@pytest.mark.parametrize("digits", [-1, math.nan, math.inf])
+def test_a_count_of_digits_is_a_number_from_0(digits: float) -> None:
+    with pytest.raises(SpecError, match="non-zero digits"):
+        bit_serial_energy("int8", "int8", digits, "45nm")
+
+
+def test_normal_int8_values_have_as_many_signed_digits_as_a_published_encoder_counts() -> None:
+    normal = np.random.default_rng(0).normal(size=200_000)
+    for deviation, (lowest, highest) in PUBLISHED_DIGITS.items():
+        values = np.clip(np.rint(deviation * normal), -128, 127).astype(int)
+        csd = nonzero_digits(values).mean(axis=0)[1]
+        # its digits -1 … 2 are not the fewest there are, but nearly
+        assert 0.95 * lowest < csd < highest
+
+
+def test_the_page_prints_the_published_serial_elements() -> None:
+    printed = {row[0]: row[1:] for row in rows("published element")}
+    assert set(printed) == {unit.name for unit in PUBLISHED}
+    for unit in PUBLISHED:
+        energy, area, rate = printed[unit.name][:3]
+        assert energy == ("–" if unit.energy_pj is None else f"{unit.energy_pj:.2f}")
+        assert (float(area), float(rate)) == (unit.area_um2, pytest.approx(unit.products_per_cycle, abs=6e-3))
 
 
 # Network

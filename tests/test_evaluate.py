@@ -14,8 +14,10 @@ from fiberloom.architecture.sparse import (
     TensorFormat,
 )
 from fiberloom.errors import MappingError
+from fiberloom.input.specification import parse
 from fiberloom.mapping.nest import LevelMapping, Mapping
 from fiberloom.model.evaluate import evaluate
+from fiberloom.model.evaluation import Evaluation
 from fiberloom.workload.einsum import Einsum
 
 CSR = TensorFormat(ranks=(RankFormat(format=Format.UOP), RankFormat(format=Format.CP)))
@@ -99,3 +101,41 @@ def test_networks_list_the_words_that_cross_between_keepers() -> None:
     assert moved["Backing <==> Buffer"] == {"B": 32, "Z": 64}
     assert moved["Backing <==> MAC"] == {"A": 64}
     assert moved["Buffer <==> MAC"] == {"B": 64, "Z": 56 + 64}
+
+
+def streamed(weight_bits: int) -> Evaluation:
+    """A product that waits for its weights: 64 × 64 of them through a memory of 4 words a cycle."""
+    given = parse(f"""
+fiberloom: 1
+workload:
+  einsum: Z[m] = W[m,k] * X[k]
+  shape: {{m: 64, k: 64}}
+  word_bits: {{W: {weight_bits}}}
+architecture:
+  levels:
+    - {{name: DRAM, component: dram, word_bits: 8, width_bits: 64, shared_bandwidth: 4, energy_pj: {{read: 8, write: 8}}}}
+    - {{name: Buffer, word_bits: 8, depth: 4096, keep: [X, Z], energy_pj: {{read: 1, write: 1}}}}
+  compute: {{name: MAC, word_bits: 8, mesh: 64x1, energy_pj: {{mac: 1}}}}
+mapping:
+  - {{level: DRAM}}
+  - {{level: Buffer, temporal: m=64, spatial: k=64}}
+""")
+    assert given.workload is not None and given.architecture is not None and given.mapping is not None
+    return evaluate(given.workload, given.architecture, given.mapping)
+
+
+def test_values_of_half_the_width_take_half_the_bandwidth_and_half_the_accesses():
+    whole, half = streamed(8), streamed(4)
+    weights = [e.level("DRAM").tensors["W"] for e in (whole, half)]
+    assert weights[0].reads.actual == weights[1].reads.actual == 64 * 64
+    assert weights[1].energy_pj == weights[0].energy_pj / 2 == 64 * 64 / 8 * 8 / 2
+    # X is read once (64 words), Z written once (64): the weights are what is left of the traffic
+    assert whole.cycles == (64 * 64 + 64 + 64) / 4
+    assert half.cycles == (64 * 64 / 2 + 64 + 64) / 4
+
+
+def test_a_value_wider_than_a_row_takes_several_accesses():
+    narrow, wide = streamed(8), streamed(128)
+    weights = [e.level("DRAM").tensors["W"].energy_pj for e in (narrow, wide)]
+    assert weights[1] == 16 * weights[0]
+    assert wide.cycles == (64 * 64 * 16 + 64 + 64) / 4

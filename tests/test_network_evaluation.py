@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from fiberloom.errors import SpecError
 from fiberloom.input.specification import parse
 from fiberloom.network_evaluation import Case, NetworkResult, run_network, with_densities
 from fiberloom.network_evaluation.cache import ResultCache
+from fiberloom.network_evaluation.designs import read_design
+from fiberloom.network_evaluation.fusion import fused, streamed
 from fiberloom.report.html.content import content
 from fiberloom.workload.einsum import Einsum
+from fiberloom.workload.importers import read_network
 from fiberloom.workload.network import Kind, Network, NetworkTensor, Operator, Role
 
 DESIGN = """\
@@ -278,6 +282,41 @@ def test_tensors_kept_on_chip_leave_out_their_trips_to_memory_and_nothing_else(s
             assert sum(e["energy_by_component_pj"].values()) == pytest.approx(e["energy_pj"])
 
 
+def test_a_fused_relu_costs_its_operations_and_no_trip_to_memory(small: object, folder: Path) -> None:
+    plain = run_network(perceptron(), [small], cache=folder)
+    found = run_network(perceptron(), [small], cache=folder, fuse=True)
+    (alone,), (inside, last) = (
+        [o for o in r.content["operators"] if o["kind"] == "elementwise"] for r in (plain, found)
+    )
+    assert (inside["fused"], inside["count"], last["fused"], last["count"]) == (True, 2, False, 1)  # h3 is an output
+    assert (inside["read_bytes"], inside["written_bytes"]) == (0, 0)
+    assert (last["read_bytes"], last["written_bytes"]) == (alone["read_bytes"], alone["written_bytes"]) == (8, 8)
+    assert inside["operations"] == alone["operations"] == 8
+    assert inside["energy_by_component_pj"]["MAC"] == alone["energy_by_component_pj"]["MAC"]
+    saved = plain.total()["energy_pj"] - found.total()["energy_pj"]
+    assert saved == pytest.approx(2 * alone["energy_by_component_pj"]["DRAM"])
+
+
+def test_what_is_fused_is_held_on_chip_as_one_tensor(small: object, folder: Path) -> None:
+    found = run_network(perceptron(), [small], cache=folder, keep_on_chip=True, fuse=True)
+    assert [t["names"] for t in found.total()["kept_on_chip"]["tensors"]] == [["h1", "x1"], ["h2", "x2"]]
+
+
+def test_a_residual_is_read_and_a_tensor_that_others_need_is_not_fused() -> None:
+    network = read_network("resnet50", dims={"batch": 1})
+    fusion = fused(network)
+    operators = network.operators
+    assert {o.op for i, o in enumerate(operators) if i in fusion} == {"batch norm", "relu", "add"}
+    uses = Counter(name for o in operators for name in o.inputs)
+    assert all(uses[name] == 1 for name in fusion.values())
+    adds = [i for i, o in enumerate(operators) if o.op == "add"]
+    assert len(adds) == 16 and set(adds) <= set(fusion)
+    for i in adds:
+        assert len(set(operators[i].inputs) - streamed(network, fusion, i)) == 1
+    pooled = [i for i, o in enumerate(operators) if o.kind.value == "pooling"]
+    assert pooled and not set(pooled) & set(fusion)
+
+
 def test_a_tensor_that_does_not_fit_beside_the_tiles_is_not_kept(folder: Path) -> None:
     tight = parse(DESIGN.replace("depth: 512", "depth: 20")).architecture
     assert tight is not None
@@ -370,3 +409,27 @@ def test_library_designs_are_bound_by_role_whatever_their_tensors_are_called() -
         bound = read_design(name).bound(product(16, 16, 4))
         named = {t for level in bound.architecture.levels for t in (*(level.keep or ()), *level.formats)}
         assert named <= {"W", "I", "O"}, name
+
+
+def test_weights_that_a_design_does_not_skip_run_as_the_next_pattern_of_its_menu() -> None:
+    def bound(design: str, weights: object) -> tuple[object, str | None]:
+        layer = Einsum.parse("O[n,m] = W[m,c] * I[n,c]", {"n": 64, "m": 64, "c": 64}, densities={"W": weights})
+        made = read_design(design).bound(layer)
+        return made.einsum.tensor("W").density, made.within_menu
+
+    assert bound("stc", "2:4") == ("2:4", None)
+    assert bound("stc", "1:4") == ("2:4", "stc runs weights that are 1:4 as 2:4")
+    assert bound("stc", 0.3) == (None, "stc runs weights that are unstructured(0.3) as dense")
+    assert bound("stc", {"distribution": "fixed-structured", "density": "2:4"})[1] is None
+    assert bound("vegeta-m8", "1:4") == ("1:4", None)  # 2:8 is as dense
+    assert bound("dstc", 0.3) == (0.3, None)
+    assert bound("eyeriss", 0.3) == (0.3, None)
+
+
+def test_a_network_says_which_weights_a_design_could_not_skip(folder: Path) -> None:
+    found = run_network([Case("pruned", with_densities(perceptron(), 0.3, None))], ["stc"], cache=folder, seconds=5)
+    assert (
+        "stc runs weights that are unstructured(0.3) as dense (its menu has no sparser pattern that holds them): 2 layers"
+        in (found.content["notes"])
+    )
+    assert found.layers[0]["effectual_macs"] == pytest.approx(0.3 * found.layers[0]["macs"])

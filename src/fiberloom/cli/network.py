@@ -79,6 +79,10 @@ def network(
             help="fit: the network's number formats, no wider than a design's words | network | design: its words.",
         ),
     ] = "fit",
+    fuse: Annotated[
+        bool,
+        typer.Option("--fuse", help="Compute element-wise operators behind an Einsum as its output leaves the array."),
+    ] = False,
     keep_on_chip: Annotated[
         bool,
         typer.Option("--keep-on-chip", help="Hold intermediates on chip where they fit beside the layers' own tiles."),
@@ -132,6 +136,7 @@ def network(
             seed=seed,
             widths=widths,
             keep_on_chip=keep_on_chip,
+            fuse=fuse,
             jobs=jobs,
             cache=where,
             progress=both,

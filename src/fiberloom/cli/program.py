@@ -15,12 +15,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fiberloom.cli.algorithms import algorithms
+from fiberloom.cli.codesign import codesign
+from fiberloom.cli.compress import compress
 from fiberloom.cli.convert import import_files
 from fiberloom.cli.cost_models import cost_models
 from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
+from fiberloom.cli.formats import formats
 from fiberloom.cli.map import map_files
 from fiberloom.cli.mappers import mappers
 from fiberloom.cli.mapspace import mapspace
@@ -47,6 +50,9 @@ app.add_typer(mappers, name="mappers")
 app.command("mapspace")(mapspace)
 app.command("network")(network)
 app.command("profile")(profile)
+app.add_typer(compress, name="compress")
+app.command("codesign")(codesign)
+app.add_typer(formats, name="formats")
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")

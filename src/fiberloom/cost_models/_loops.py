@@ -6,9 +6,11 @@ Level 0 is the innermost storage level; loops are listed innermost first; loops 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping as ByName
 from dataclasses import dataclass
 from functools import cached_property
 
+from fiberloom.cost_models._base import Words
 from fiberloom.mapping.nest import Mapping
 from fiberloom.model.lower import Problem
 from fiberloom.model.packing import pack
@@ -155,3 +157,18 @@ def distinct_children(loops: Loops, tensor: Tensor, first: int, last: int) -> in
             widest = max(widest, spread)
         total *= widest
     return total
+
+
+def port_cycles(problem: Problem, level: int, moved: ByName[str, Words], instances: float) -> float:
+    """Cycles that the ports of one of `instances` of a level are busy with what all of them move, by tensor."""
+    p = problem.arrays[0]
+    reads = writes = 0.0
+    for name, words in moved.items():
+        demand = float(p["demand"][level, problem.tensors.index(name)]) / instances
+        reads += words.reads * demand
+        writes += (words.fills + words.updates) * demand
+    return max(
+        reads / float(p["read_bandwidth"][level]),
+        writes / float(p["write_bandwidth"][level]),
+        (reads + writes) / float(p["shared_bandwidth"][level]),
+    )

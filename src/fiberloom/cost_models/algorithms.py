@@ -151,25 +151,26 @@ def movement_cost(problem: Problem, movement: Movement) -> tuple[float, float]:
             hint="compare algorithms on the design without its formats",
         )
     stage = max(0, outer - 1)
-    block = int(p["block_of"][outer, t])
+    block = float(p["values_per_access"][outer, t])
     staged = stage == outer or not movement.transposes or float(p["capacity"][stage]) >= block * block
     reads, writes = movement.read_words, movement.written_words
     energy = reads / block * float(p["energy"][outer, 0, 0])
     energy += (writes / block if staged else writes) * float(p["energy"][outer, 2, 0])
-    cycles = _port_cycles(problem, outer, reads, writes)
+    cycles = _port_cycles(problem, outer, t, reads, writes)
     if stage != outer:
-        inner_block = int(p["block_of"][stage, t])
+        inner_block = float(p["values_per_access"][stage, t])
         energy += reads / inner_block * float(p["energy"][stage, 1, 0])
         energy += writes / inner_block * float(p["energy"][stage, 0, 0])
-        cycles = max(cycles, _port_cycles(problem, stage, writes, reads))
+        cycles = max(cycles, _port_cycles(problem, stage, t, writes, reads))
     cycles = math.ceil(cycles - 1e-9)
     chip = (problem.architecture.compute, *reversed(problem.architecture.levels))
     energy += sum(float(leak) * unit.instances for leak, unit in zip(p["leak"], chip, strict=False)) * cycles
     return float(cycles), energy
 
 
-def _port_cycles(problem: Problem, level: int, reads: int, writes: int) -> float:
+def _port_cycles(problem: Problem, level: int, t: int, reads: int, writes: int) -> float:
     p = problem.arrays[0]
+    demand = float(p["demand"][level, t])
     instances = problem.architecture.level(problem.level_names[level]).instances
     return (
         max(
@@ -177,6 +178,7 @@ def _port_cycles(problem: Problem, level: int, reads: int, writes: int) -> float
             writes / float(p["write_bandwidth"][level]),
             (reads + writes) / float(p["shared_bandwidth"][level]),
         )
+        * demand
         / instances
     )
 

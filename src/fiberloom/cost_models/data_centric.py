@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from fiberloom.cost_models._base import Checks, Cost, CostModel, Words
-from fiberloom.cost_models._loops import Loops, read_loops, used_words
+from fiberloom.cost_models._loops import Loops, port_cycles, read_loops, used_words
 from fiberloom.cost_models.data_centric_cases import Case, Kind, Run, arriving_words, cases, transfers, unsupported
 from fiberloom.cost_models.data_centric_clusters import Cluster, clusters, notation
 from fiberloom.errors import MappingError
@@ -124,13 +124,15 @@ class DataCentricModel(CostModel):
     ) -> tuple[float, float]:
         """Ingress and egress cycles of a step of a level."""
         p = loops.problem.arrays[0]
-        sent, back, filled = [0] * loops.levels, [0] * loops.levels, 0
+        sent, back, filled = [0.0] * loops.levels, [0.0] * loops.levels, 0.0
         for flow in flows:
             if flow.level == level:
                 moved = flow.moved(tree, case)
-                sent[flow.source] += moved.reads
-                back[flow.source] += moved.updates
-                filled += moved.fills
+                t = loops.problem.tensors.index(flow.tensor.name)
+                sent[flow.source] += moved.reads * float(p["demand"][flow.source, t])
+                back[flow.source] += moved.updates * float(p["demand"][flow.source, t])
+                if level:
+                    filled += moved.fills * float(p["demand"][level - 1, t])
         ingress = egress = 0.0
         for source in range(level, loops.levels):
             both = self._delay(sent[source] + back[source], p["shared_bandwidth"][source])
@@ -140,7 +142,7 @@ class DataCentricModel(CostModel):
             ingress = max(ingress, self._delay(filled, p["write_bandwidth"][level - 1]))
         return ingress, egress
 
-    def _delay(self, words: int, bandwidth: float) -> float:
+    def _delay(self, words: float, bandwidth: float) -> float:
         """Cycles that words need over a network."""
         if words == 0:
             return 0.0
@@ -271,17 +273,10 @@ class _Activity:
 
 def _port_cycles(problem: Problem, loops: Loops, words: list[dict[str, Words]]) -> dict[str, float]:
     """Cycles that each memory's ports are busy: what all cluster levels together ask of it."""
-    p, busy = problem.arrays[0], {}
-    for level, name in enumerate(problem.level_names):
-        instances = loops.used_instances[level]
-        reads = sum(w.reads for w in words[level].values()) / instances
-        writes = sum(w.fills + w.updates for w in words[level].values()) / instances
-        busy[name] = max(
-            reads / float(p["read_bandwidth"][level]),
-            writes / float(p["write_bandwidth"][level]),
-            (reads + writes) / float(p["shared_bandwidth"][level]),
-        )
-    return busy
+    return {
+        name: port_cycles(problem, level, words[level], loops.used_instances[level])
+        for level, name in enumerate(problem.level_names)
+    }
 
 
 def _energy(problem: Problem, loops: Loops, activity: _Activity, cycles: float) -> dict[str, float]:
@@ -297,7 +292,7 @@ def _energy(problem: Problem, loops: Loops, activity: _Activity, cycles: float) 
                 moved = activity.words[level][tensor]
                 table: Any = p["energy"][level]
                 for a, count in enumerate((moved.reads, moved.fills, moved.updates)):
-                    energy[name] += count / float(p["block_of"][level, t]) * float(table[a, 0]) * shared
+                    energy[name] += count / float(p["values_per_access"][level, t]) * float(table[a, 0]) * shared
     energy[unit.name] = activity.macs * float(p["compute_energy"][0]) + float(p["leak"][0]) * cycles * loops.lanes
     return energy
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fiberloom.architecture.sparse import SafKind
 from fiberloom.cost_models._base import Checks, Cost, CostModel, Words
-from fiberloom.cost_models._loops import Loops, distinct_children, read_loops, used_words
+from fiberloom.cost_models._loops import Loops, distinct_children, port_cycles, read_loops, used_words
 from fiberloom.mapping.nest import Mapping
 from fiberloom.model.lower import Problem
 from fiberloom.workload.einsum import Tensor
@@ -57,17 +57,12 @@ class RooflineModel(CostModel):
             }
             words[name] = moved
             instances = loops.used_instances[level]
-            reads = sum(w.reads for w in moved.values()) / instances
-            writes = sum(w.fills + w.updates for w in moved.values()) / instances
-            cycles[name] = _whole(
-                max(
-                    reads / float(p["read_bandwidth"][level]),
-                    writes / float(p["write_bandwidth"][level]),
-                    (reads + writes) / float(p["shared_bandwidth"][level]),
-                )
-            )
+            cycles[name] = _whole(port_cycles(problem, level, moved, instances))
             energy[name] = sum(
-                count / float(p["block_of"][level, t]) * float(p["energy"][level, a, 0]) / float(p["cluster"][level])
+                count
+                / float(p["values_per_access"][level, t])
+                * float(p["energy"][level, a, 0])
+                / float(p["cluster"][level])
                 for t, tensor in enumerate(problem.tensors)
                 if tensor in moved
                 for a, count in enumerate((moved[tensor].reads, moved[tensor].fills, moved[tensor].updates))

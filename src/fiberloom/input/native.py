@@ -127,6 +127,8 @@ def _density(field: Field) -> float | dict[str, Any] | None:
         values = plain(field)
         assert isinstance(values, dict)
         return values
+    if field.is_text and "(" in field.value:
+        return {"distribution": "hierarchical", "pattern": field.text()}
     if field.is_text and ":" in field.value:
         return {"distribution": "fixed-structured", "density": field.text()}
     return float(field.number(minimum=0, maximum=1))

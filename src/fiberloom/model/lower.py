@@ -127,6 +127,7 @@ def lower(
     L = len(levels)
     scale = np.array([[(t.word_bits or lv.word_bits) / lv.word_bits for t in tensors] for lv in levels])
     blocks = np.array([lv.words_per_access for lv in levels], np.int64)
+    block_of = np.maximum(1, (blocks[:, None] / scale).astype(np.int64))
     fan = np.array(
         [[b // a for a, b in zip(chain[i + 1].mesh, chain[i].mesh, strict=True)] for i in range(L)], np.int64
     )
@@ -159,7 +160,11 @@ def lower(
         fan_x=np.ascontiguousarray(fan[:, 0]),
         fan_y=np.ascontiguousarray(fan[:, 1]),
         block=blocks,
-        block_of=np.maximum(1, (blocks[:, None] / scale).astype(np.int64)),
+        block_of=block_of,
+        values_per_access=np.where(scale > blocks[:, None], blocks[:, None] / scale, block_of)
+        if chosen.exact
+        else block_of,
+        demand=scale if chosen.exact else np.ones_like(scale),
         word_bits=np.array([lv.word_bits for lv in levels], np.int64),
         word_scale=scale,
         capacity=np.array([infinite if lv.capacity_words is None else lv.capacity_words for lv in levels], np.float64),

@@ -127,7 +127,7 @@ def cycles_and_energy(p, m, tab, w):
             scale = instances
             if p.cluster[level] > 1 and whole > 0:
                 scale = instances * np.ceil(whole / p.cluster[level]) / whole
-            block = float(p.block_of[level, t])
+            block = p.values_per_access[level, t]
             for a in range(3):
                 for k in range(own_kinds):
                     words = w.count[level, t, a, k]
@@ -145,6 +145,8 @@ def cycles_and_energy(p, m, tab, w):
                 writes += (w.count[level, t, UPDATE, ACTUAL] + w.count[level, t, UPDATE, GATED]) * w.fullest[
                     level, t, UPDATE
                 ]
+            reads *= p.demand[level, t]
+            writes *= p.demand[level, t]
             if has_metadata:
                 for a in range(3):
                     for k in range(own_kinds):

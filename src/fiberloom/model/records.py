@@ -72,6 +72,8 @@ PROBLEM: Final = _layout(
         ("block_of", _int, (_L, _T)),
         ("word_bits", _int, (_L,)),
         ("word_scale", _float, (_L, _T)),  # width of a value over the level's word
+        ("values_per_access", _float, (_L, _T)),  # below 1 where a value is wider than a row
+        ("demand", _float, (_L, _T)),  # words of the level's bandwidth that a value takes
         ("capacity", _float, (_L,)),  # words, inf when unbounded
         ("min_utilization", _float, (_L,)),
         ("cluster", _int, (_L,)),

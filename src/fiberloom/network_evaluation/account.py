@@ -79,12 +79,19 @@ def _tensor(problem: Problem, level: str, tensor: TensorAccount) -> dict[str, An
         "metadata_pj": number(_metadata_pj(tensor)),
         "energy_by_action_pj": {k: number(v) for k, v in tensor.energy_by_action_pj.items()},
         "instances": number(tensor.instances),
+        "word_bits": number(_word_bits(problem, level, tensor.tensor)),
         "tile_words": number(tensor.tile_words),
         "occupied_words": number(tensor.occupied_words),
         "traffic": traffic,
         "metadata_bits": {action: bits for action, bits in metadata.items() if bits},
         "eliminated_share": number(tensor.elimination_probability),
     }
+
+
+def _word_bits(problem: Problem, level: str, tensor: str) -> float:
+    """Bits of one value of a tensor at a level."""
+    p, at, t = problem.arrays[0], problem.level_names.index(level), problem.tensors.index(tensor)
+    return float(p["word_bits"][at] * p["word_scale"][at, t])
 
 
 def _bits(problem: Problem, level: str, tensor: str, counts: MetadataCounts) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from fiberloom.network_evaluation.chip_residency import (
     with_held,
 )
 from fiberloom.network_evaluation.designs import Bound, Design, describe_design
+from fiberloom.network_evaluation.fusion import fused, streamed
 from fiberloom.network_evaluation.other_operators import Prices, cost, prices
 from fiberloom.network_evaluation.result import RESULT_VERSION, NetworkResult, layer_entry, operator_entries
 from fiberloom.network_evaluation.totals import comparison, total
@@ -46,6 +48,7 @@ def assemble(
     store: ResultCache,
     *,
     keep_on_chip: bool,
+    fuse: bool,
 ) -> NetworkResult:
     """The result of `placed` layers that have their answers.
 
@@ -59,10 +62,11 @@ def assemble(
         price = prices(design.architecture)
         for case in cases:
             mine = [p for p in placed if p.case is case and p.design is design]
-            residency = _residency(case.network, design, mine, widths) if keep_on_chip else Residency(None)
+            fusion = fused(case.network) if fuse else {}
+            residency = _residency(case.network, design, mine, widths, fusion) if keep_on_chip else Residency(None)
             here = [entry for p in mine for entry in _entries(p, residency, price)]
             costs = {
-                o.name: cost(o, case.network, widths, price, residency.of(i))
+                o.name: cost(o, case.network, widths, price, residency.of(i), streamed(case.network, fusion, i))
                 for i, o in enumerate(case.network.operators)
                 if o.einsum is None
             }
@@ -71,7 +75,7 @@ def assemble(
             if keep_on_chip:
                 whole["kept_on_chip"] = {
                     **summary(residency, design.architecture, case.network),
-                    **_held_back(here, case.network, residency, widths, price, design.architecture.levels[0].word_bits),
+                    **_held_back(here, case.network, residency, fusion, widths, price),
                 }
             totals.append({"case": case.name, "design": design.name, **whole})
             layers += here
@@ -97,6 +101,7 @@ def assemble(
             },
             **search,
             "widths": widths.value,
+            "fused": fuse,
             "cases": [
                 {"name": c.name, **c.settings, "macs": c.network.macs, "operators": len(c.network.operators)}
                 for c in cases
@@ -107,12 +112,14 @@ def assemble(
             "layers": layers,
             "operators": operators,
             "provenance": {name: facts["provenance"] for name, facts in described.items()},
-            "notes": _notes(cases, placed, widths, store),
+            "notes": _notes(cases, placed, widths, store, fuse),
         }
     )
 
 
-def _residency(network: Network, design: Design, placed: Sequence[Placed], widths: Widths) -> Residency:
+def _residency(
+    network: Network, design: Design, placed: Sequence[Placed], widths: Widths, fusion: Mapping[int, str]
+) -> Residency:
     """What of a network stays on a design's chip."""
     level = holding_level(design.architecture)
     if level is None:
@@ -126,7 +133,7 @@ def _residency(network: Network, design: Design, placed: Sequence[Placed], width
         for operator in p.layer.operators:
             mapped[operator.name] = p.answer
             keeps[operator.name] = None if allowed is None else frozenset(allowed)
-    return plan(network, design.architecture, mapped, keeps, widths)
+    return plan(network, design.architecture, mapped, keeps, widths, fusion)
 
 
 def _entries(p: Placed, residency: Residency, price: Prices) -> list[dict[str, Any]]:
@@ -158,9 +165,9 @@ def _held_back(
     layers: Sequence[Mapping[str, Any]],
     network: Network,
     residency: Residency,
+    fusion: Mapping[int, str],
     widths: Widths,
     price: Prices,
-    memory_bits: int,
 ) -> dict[str, Any]:
     """Bytes that no longer cross the outermost memory, and the energy of that."""
     saved_bytes = saved_pj = 0.0
@@ -169,19 +176,23 @@ def _held_back(
         if kept is None:
             continue
         for name, facts in kept["tensors"].items():
-            bits = entry["tensors"][name]["bits"] or memory_bits
+            bits = entry["tensors"][name]["bits"] or price.memory_bits
             saved_bytes += facts["words"] * bits / 8 * entry["count"]
         saved_pj += kept["saved_pj"] * entry["count"]
     for i, operator in enumerate(network.operators):
         on_chip = residency.of(i)
         if operator.einsum is None and on_chip.intersection((*operator.inputs, *operator.outputs)):
-            plain, held = cost(operator, network, widths, price), cost(operator, network, widths, price, on_chip)
+            passing = streamed(network, fusion, i)
+            plain = cost(operator, network, widths, price, streamed=passing)
+            held = cost(operator, network, widths, price, on_chip, passing)
             saved_pj += plain["energy_pj"] - held["energy_pj"]
             saved_bytes += sum(plain[way] - held[way] for way in ("read_bytes", "written_bytes"))
     return {"saved_bytes": number(saved_bytes), "saved_pj": number(saved_pj)}
 
 
-def _notes(cases: Sequence[Case], placed: Sequence[Placed], widths: Widths, store: ResultCache) -> list[str]:
+def _notes(
+    cases: Sequence[Case], placed: Sequence[Placed], widths: Widths, store: ResultCache, fuse: bool
+) -> list[str]:
     notes = [note for case in cases for note in case.network.notes]
     narrowed = sorted(
         {
@@ -194,12 +205,18 @@ def _notes(cases: Sequence[Case], placed: Sequence[Placed], widths: Widths, stor
             if widths is not Widths.NETWORK and tensor.bits > bits
         }
     )
+    limited = Counter(p.bound.within_menu for p in placed if p.bound is not None and p.bound.within_menu)
+    notes += [f"{said} (its menu has no sparser pattern that holds them): {n} layers" for said, n in limited.items()]
     if narrowed:
         notes.append("values are no wider than the words of the designs: " + "; ".join(narrowed))
     if any(o.einsum is None for case in cases for o in case.network.operators):
         notes.append(
             "operators that are no Einsums read and write the outermost memory and compute one operation per lane and cycle; "
-            "nothing is fused"
+            + (
+                "element-wise ones behind an Einsum work on its output as it leaves the array"
+                if fuse
+                else "nothing is fused"
+            )
         )
     notes += store.warnings
     if store.damaged:

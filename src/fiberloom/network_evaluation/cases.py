@@ -95,7 +95,7 @@ def density_of(einsum: Einsum, tensor: str) -> float:
         return 1.0
     if isinstance(found.density, (int, float)):
         return float(found.density)
-    if isinstance(found.density, str):
+    if isinstance(found.density, str) and "(" not in found.density:
         kept, _, of = found.density.partition(":")
         return int(kept) / int(of)
     from fiberloom.workload.density import build_density

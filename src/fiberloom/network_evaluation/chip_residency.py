@@ -68,12 +68,14 @@ def plan(
     layers: Mapping[str, Mapping[str, Any]],
     keeps: Mapping[str, frozenset[str] | None],
     widths: Widths,
+    fusion: Mapping[int, str],
 ) -> Residency:
     """What can be held, tensors that save most per word and operator first.
 
     Args:
         layers: account by operator name, as `solve` gives it; operators that are not mapped are not there.
         keeps: tensors of an operator's Einsum that the level may keep, by operator name; None: any.
+        fusion: operators that work on a tensor as it is made, by index, and that tensor (`fusion.fused`).
     """
     level = holding_level(architecture)
     if level is None or level.capacity_words is None:
@@ -82,7 +84,7 @@ def plan(
     operators = network.operators
     free = {i: capacity - _own_words(layers.get(o.name), level.name) * level.instances for i, o in enumerate(operators)}
     chosen = []
-    for held in sorted(_candidates(network, architecture, level, layers, keeps, widths), key=_worth):
+    for held in sorted(_candidates(network, architecture, level, layers, keeps, widths, fusion), key=_worth):
         own = {i: _tile(operators[i], layers, level, held.names) for i in range(held.first, held.last + 1)}
         if all(free[i] + own[i] >= held.words for i in own):
             chosen.append(held)
@@ -125,10 +127,13 @@ def _candidates(
     layers: Mapping[str, Mapping[str, Any]],
     keeps: Mapping[str, frozenset[str] | None],
     widths: Widths,
+    fusion: Mapping[int, str],
 ) -> list[Held]:
     alias: dict[str, str] = {}
-    for operator in network.operators:
-        if (
+    for i, operator in enumerate(network.operators):
+        if i in fusion:  # its output takes the place of its input
+            alias[operator.outputs[0]] = alias.get(fusion[i], fusion[i])
+        elif (
             operator.kind is Kind.LAYOUT
             and not operator.operations
             and len(operator.inputs) == len(operator.outputs) == 1
@@ -141,12 +146,12 @@ def _candidates(
     made: dict[str, list[int]] = {}
     used: dict[str, list[int]] = {}
     for i, operator in enumerate(network.operators):
-        if operator.outputs and operator.outputs[0] in alias:
-            continue
-        for name in operator.outputs:
+        renames = bool(operator.outputs) and operator.outputs[0] in alias
+        for name in () if renames else operator.outputs:
             made.setdefault(root(name), []).append(i)
         for name in operator.inputs:
-            used.setdefault(root(name), []).append(i)
+            if not renames or (i in fusion and name != fusion[i]):
+                used.setdefault(root(name), []).append(i)
     found = []
     for name, makers in made.items():
         names = frozenset({name, *(other for other, of in alias.items() if of == name)})
@@ -286,7 +291,8 @@ def bandwidth_cycles(at: Mapping[str, Any], spec: StorageLevel) -> float:
     """
     reads = writes = 0.0
     for tensor in at["tensors"].values():
-        moved = {action: words["actual"] + words["gated"] for action, words in tensor["traffic"].items()}
+        width = tensor["word_bits"] / spec.word_bits
+        moved = {a: (words["actual"] + words["gated"]) * width for a, words in tensor["traffic"].items()}
         metadata = {action: bits / spec.word_bits for action, bits in tensor["metadata_bits"].items()}
         share = 1 / max(1.0, at["instances"])
         reads += (moved.get("read", 0) + metadata.get("read", 0)) * share

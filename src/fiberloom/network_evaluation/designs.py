@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library import bind, describe, names
+from fiberloom.architecture.library.binding import roles_of
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.roles import find_roles, rename
+from fiberloom.architecture.library.structure import Structure, structure_of
 from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.mapping.constraints import Constraints, LevelConstraints
+from fiberloom.network_evaluation.cases import density_of
 from fiberloom.network_evaluation.matrix_product import as_matrix_product, slides
 from fiberloom.workload.einsum import Einsum
 
@@ -37,12 +41,14 @@ class Bound:
         einsum: the layer as the design computes it: itself, or the matrix product of its im2col.
         architecture, constraints: under the names of `einsum`.
         notes: what was changed.
+        within_menu: which weights the design runs as which other, denser ones; None where it runs them as they are.
     """
 
     einsum: Einsum
     architecture: Architecture
     constraints: Constraints
     notes: tuple[str, ...] = ()
+    within_menu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ class Design:
         notes: tuple[str, ...] = ()
         if "conv" not in info.computes and slides(einsum):
             einsum, notes = as_matrix_product(einsum)
-        return Bound(einsum, bind(info, einsum), self.constraints, notes)
+        limited, said = _within_menu(einsum, info)
+        return Bound(limited, bind(info, limited), self.constraints, notes, said)
 
     def _from_file(self, einsum: Einsum) -> Bound:
         mentioned = _tensors_of(self.architecture, self.constraints)
@@ -99,6 +106,39 @@ class Design:
             f"{', '.join(t.name for t in einsum.tensors)}",
             hint="name tensors W, I and O (or A, B and Z) in the architecture: they stand for weights, inputs and outputs",
         )
+
+
+def _within_menu(einsum: Einsum, info: DesignInfo) -> tuple[Einsum, str | None]:
+    """The layer with weights of the sparsest pattern that the design runs and that holds them, and what that changed.
+
+    A design for 2:4 weights runs 1:4 as 2:4, and non-zeros anywhere as dense weights.
+    """
+    role = next((role for role, kind in info.operands.items() if kind == "weights"), None)
+    features = any(level.formats or level.optimizations for level in info.architecture.levels)
+    if info.menu is None or role is None or not features:
+        return einsum, None
+    weights = einsum.tensor(roles_of(info, einsum).tensors[role])
+    if weights.density is None:
+        return einsum, None
+    structure = _structure(weights.density, density_of(einsum, weights.name))
+    runs = info.menu.runs_weights_as(structure)
+    if runs.ranks == structure.ranks or runs.density == structure.density:
+        return einsum, None
+    limited = weights.model_copy(update={"density": runs.density_field()})
+    tensors = tuple(limited if t.name == weights.name else t for t in einsum.tensors)
+    return einsum.model_copy(update={"tensors": tensors}), f"{info.name} runs weights that are {structure} as {runs}"
+
+
+def _structure(density: Any, share: float) -> Structure:
+    """The structure that a density states; non-zeros anywhere where it states none."""
+    if isinstance(density, Mapping) and density.get("distribution") == "fixed-structured":
+        density = density.get("density")
+    if isinstance(density, str):
+        try:
+            return structure_of(density)
+        except SpecError:
+            pass
+    return structure_of(share) if share > 0 else Structure(None, Fraction(0))
 
 
 def read_design(choice: str | Path | Architecture | Design) -> Design:

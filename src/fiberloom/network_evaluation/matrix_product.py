@@ -60,7 +60,8 @@ def as_matrix_product(einsum: Einsum) -> tuple[Einsum, tuple[str, ...]]:
         )
 
     def flat(tensor: Tensor, letters: str) -> Tensor:
-        density, changed = _flat_density(tensor, einsum)
+        kept = [letter for letter in letters if letter in shape]
+        density, changed = _flat_density(tensor, einsum, kept.index("k") if "k" in kept else None)
         if changed:
             notes.append(changed)
         ranks = tuple((IndexTerm(1, letter),) for letter in letters if letter in shape)
@@ -71,11 +72,20 @@ def as_matrix_product(einsum: Einsum) -> tuple[Einsum, tuple[str, ...]]:
     return Einsum(name=einsum.name, shape=shape, tensors=tensors), tuple(notes)
 
 
-def _flat_density(tensor: Tensor, einsum: Einsum) -> tuple[Any, str]:
-    """The density of the flattened tensor: a number or a pattern stays, other statistics keep only their mean."""
+def _flat_density(tensor: Tensor, einsum: Einsum, reduced: int | None) -> tuple[Any, str]:
+    """The density of the flattened tensor: a number or a pattern stays, other statistics keep only their mean.
+
+    Args:
+        reduced: place of the reduced rank in the flattened tensor. A hierarchical pattern of weights lies along it: channels stand
+            innermost there.
+    """
     density = tensor.density
+    if isinstance(density, str) and "(" in density:
+        density = {"distribution": "hierarchical", "pattern": density}
     if density is None or isinstance(density, (int, float, str)):
         return density, ""
+    if reduced is not None and str(density.get("distribution")) in ("hierarchical", "hss"):
+        return {**density, "axis": reduced}, ""
     if str(density.get("distribution")).replace("_", "-") in ("uniform", "fixed-structured", "dense"):
         return density, ""
     from fiberloom.workload.density import build_density

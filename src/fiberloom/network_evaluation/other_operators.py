@@ -2,8 +2,8 @@
 
 The model is plain and the same for every design: an operator reads its inputs from the outermost memory and writes its
 outputs there, at that memory's bandwidth and energy per access, and its scalar operations run on the design's lanes, one per lane
-and cycle, at the energy of one operation of the compute. Reading, writing and computing overlap; nothing is fused with its
-neighbours, and nothing leaks meanwhile.
+and cycle, at the energy of one operation of the compute. Reading, writing and computing overlap, and nothing leaks meanwhile.
+Nothing is fused with its neighbours unless that is asked for (`fusion`).
 """
 
 from __future__ import annotations
@@ -99,7 +99,12 @@ def stored_bits(tensor: NetworkTensor, widths: Widths, price: Prices) -> float:
 
 
 def cost(
-    operator: Operator, network: Network, widths: Widths, price: Prices, on_chip: frozenset[str] = frozenset()
+    operator: Operator,
+    network: Network,
+    widths: Widths,
+    price: Prices,
+    on_chip: frozenset[str] = frozenset(),
+    streamed: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Cycles, energy and traffic of one computation of an operator that is no Einsum.
 
@@ -108,11 +113,13 @@ def cost(
 
     Args:
         on_chip: tensors that are held on chip, which are read and written there instead.
+        streamed: tensors that pass by as they are made, and are neither read nor written here.
     """
     tensors: Mapping[str, NetworkTensor] = network.tensors
     moves = operator.kind is not Kind.UNKNOWN and not (operator.kind is Kind.LAYOUT and not operator.operations)
     out = sum(stored_bits(tensors[t], widths, price) for t in operator.outputs) if moves else 0.0
-    read = [t for t in operator.inputs if t not in on_chip] if moves else []
+    elsewhere = on_chip | streamed
+    read = [t for t in operator.inputs if t not in elsewhere] if moves else []
     if operator.kind is Kind.LOOKUP:
         tables = [t for t in read if tensors[t].role is Role.PARAMETER]
         into = sum(stored_bits(tensors[t], widths, price) for t in read if t not in tables)
@@ -120,10 +127,12 @@ def cost(
     else:
         into = sum(stored_bits(tensors[t], widths, price) for t in read)
     written = (
-        sum(stored_bits(tensors[t], widths, price) for t in operator.outputs if t not in on_chip) if moves else 0.0
+        sum(stored_bits(tensors[t], widths, price) for t in operator.outputs if t not in elsewhere) if moves else 0.0
     )
     operations = 0 if operator.kind in (Kind.LAYOUT, Kind.UNKNOWN) else operator.operations
-    held = [[t for t in names if t in on_chip] if moves else [] for names in (operator.inputs, operator.outputs)]
+    held = [
+        [t for t in names if t in on_chip - streamed] if moves else [] for names in (operator.inputs, operator.outputs)
+    ]
     held_pj = sum(
         pj * sum(stored_bits(tensors[t], widths, price) for t in names)
         for names, pj in zip(held, (price.held_read_pj, price.held_write_pj), strict=True)
@@ -142,6 +151,7 @@ def cost(
     compute_cycles = operations / price.lanes
     return {
         "operations": operations,
+        "fused": bool(streamed),
         "read_bytes": number(into / 8),
         "written_bytes": number(written / 8),
         "cycles": number(-(-max(memory_cycles, compute_cycles) // 1)),

@@ -174,7 +174,11 @@ def layer_entry(
         "status": answer["status"],
         "reason": answer.get("reason"),
         "hint": answer.get("hint"),
-        "notes": [*(bound.notes if bound is not None else ()), *(o.note for o in layer.operators[:1] if o.note)],
+        "notes": [
+            *(bound.notes if bound is not None else ()),
+            *([bound.within_menu] if bound is not None and bound.within_menu else ()),
+            *(o.note for o in layer.operators[:1] if o.note),
+        ],
         "search_seconds": answer["seconds"],
         "cached": cached,
     }

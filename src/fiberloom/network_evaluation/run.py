@@ -91,6 +91,7 @@ def run_network(
     hyper_parameters: Mapping[str, Any] | None = None,
     widths: str | Widths = Widths.FIT,
     keep_on_chip: bool = False,
+    fuse: bool = False,
     jobs: int | None = None,
     cache: bool | str | Path = True,
     progress: Callable[[Progress], None] | None = None,
@@ -109,6 +110,7 @@ def run_network(
         evaluations, seed, hyper_parameters: of a sampling mapper.
         widths: ``fit``, ``network`` or ``design`` (`Widths`).
         keep_on_chip: hold intermediates on chip where they fit (`fiberloom.network_evaluation.chip_residency`).
+        fuse: compute element-wise operators as the output of an Einsum leaves the array (`fiberloom.network_evaluation.fusion`).
         jobs: worker processes; None: one per core.
         cache: True for the user's cache folder, a folder, or False for none.
         progress: called when a search begins or ends.
@@ -126,7 +128,7 @@ def run_network(
     store = ResultCache(_folder(cache))
     placed = _place(cases, designs, chosen_widths, search)
     _answer(placed, search, store, jobs or os.cpu_count() or 1, progress or (lambda news: None))
-    return assemble(cases, designs, placed, search.facts(), chosen_widths, store, keep_on_chip=keep_on_chip)
+    return assemble(cases, designs, placed, search.facts(), chosen_widths, store, keep_on_chip=keep_on_chip, fuse=fuse)
 
 
 def _cases(network: Network | str | Sequence[Case]) -> tuple[Case, ...]:

@@ -19,6 +19,7 @@ from fiberloom.workload.density import (
     BandedDensity,
     DenseDensity,
     FixedStructuredDensity,
+    HierarchicalDensity,
     UniformDensity,
     build_density,
 )
@@ -38,7 +39,8 @@ def draw_tensor(tensor: Tensor, shape: Sequence[int], rng: np.random.Generator) 
     """A tensor of `shape` with non-zeros as its density model says (see `fiberloom.workload.density`).
 
     ``uniform``: ⌈density · size⌉ non-zeros, anywhere. ``fixed-structured``: N of every M elements that follow each
-    other in row-major order, with N/M the density. ``banded`` and ``actual`` leave nothing to chance.
+    other in row-major order, with N/M the density. ``hierarchical``: G of every H, rank by rank, along its axis. ``banded``
+    and ``actual`` leave nothing to chance.
 
     Raises:
         SpecError: for an unreadable density.
@@ -51,6 +53,8 @@ def draw_tensor(tensor: Tensor, shape: Sequence[int], rng: np.random.Generator) 
         return uniform(shape, model.nonzeros, rng)
     if isinstance(model, FixedStructuredDensity):
         return n_of_m(shape, model.share, rng)
+    if isinstance(model, HierarchicalDensity):
+        return hierarchical(shape, model.ranks, model.axis, rng)
     if isinstance(model, BandedDensity):
         return banded(shape, model.width)
     if isinstance(model, ActualDensity):
@@ -76,6 +80,20 @@ def banded(shape: Sequence[int], width: int) -> NDArray[Any]:
     distance = np.abs((np.arange(short) * long // short)[:, None] - np.arange(long)[None, :])
     values: NDArray[Any] = (distance <= width).astype(np.int8)
     return values if shape[0] <= shape[1] else values.T
+
+
+def hierarchical(
+    shape: Sequence[int], ranks: Sequence[tuple[int, int]], axis: int, rng: np.random.Generator
+) -> NDArray[Any]:
+    """Ones along `axis` at random places of G of every H groups, rank by rank (outermost first); the last pattern is cut off."""
+    patterns = -(-shape[axis] // math.prod(of for _, of in ranks))
+    fibres = math.prod(shape) // shape[axis]
+    values = np.ones((fibres, patterns), dtype=np.int8)
+    for kept, of in ranks:
+        chosen = rng.random((*values.shape, of)).argsort(axis=-1) < kept
+        values = (values[..., None] * chosen).reshape(fibres, -1).astype(np.int8)
+    others = [extent for i, extent in enumerate(shape) if i != axis]
+    return np.moveaxis(values[:, : shape[axis]].reshape(*others, shape[axis]), -1, axis)
 
 
 def n_of_m(shape: Sequence[int], density: Fraction, rng: np.random.Generator) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from fiberloom.architecture.components._base import ATTRIBUTES, GATED_SHARE, Estimate, check_attributes
+from fiberloom.architecture.components.bit_serial import bit_serial_area, bit_serial_energy
 from fiberloom.architecture.components.dram import DRAM_PJ_PER_BIT, estimate_dram
 from fiberloom.architecture.components.mac import adder_area, adder_energy, estimate_mac, multiplier_energy
 from fiberloom.architecture.components.network import (
@@ -18,13 +19,13 @@ from fiberloom.architecture.components.network import (
     router_energy_pj_per_bit,
     wire_energy_pj_per_bit_mm,
 )
-from fiberloom.architecture.components.number_format import NumberFormat, number_format
 from fiberloom.architecture.components.regfile import estimate_regfile
 from fiberloom.architecture.components.sram import estimate_sram
 from fiberloom.architecture.components.technology import NODES_NM, Technology
 from fiberloom.architecture.components.technology import technology as find_technology
 from fiberloom.architecture.levels import Component, ComponentClass, StorageLevel
 from fiberloom.errors import Location, SpecError
+from fiberloom.representation.formats import NumberFormat, number_format
 
 __all__ = [
     "ATTRIBUTES",
@@ -38,6 +39,8 @@ __all__ = [
     "Technology",
     "adder_area",
     "adder_energy",
+    "bit_serial_area",
+    "bit_serial_energy",
     "estimate",
     "find_technology",
     "hop_length_mm",

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from fiberloom.architecture.components._base import LOGIC_LEAKAGE_NW_PER_UM2
 from fiberloom.architecture.components.mac import AREA_45NM, AT_7NM, AT_45NM
-from fiberloom.architecture.components.number_format import integer
 from fiberloom.architecture.components.technology import Technology
 from fiberloom.architecture.levels import StorageLevel
 from fiberloom.architecture.sparse import Format, RankFormat, SafKind
+from fiberloom.representation.formats import Integer
 
-_INT8 = integer(8)
+_INT8 = Integer(8)
 # source: a NAND2_X1 takes 0.8 um2 and a full adder FA_X1 4.3 um2 in the NanGate 45 nm library. trust: good for area,
 # taken for energy too.
 _GATE_PER_FULL_ADDER = 0.2

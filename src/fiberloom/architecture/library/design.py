@@ -12,6 +12,7 @@ from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
 from fiberloom.architecture.levels import Architecture
+from fiberloom.architecture.library.menu import Menu, read_menu
 from fiberloom.architecture.library.roles import ROLES, SHORTHANDS, spelled_out
 from fiberloom.errors import SpecError, nearest
 from fiberloom.mapping.dataflow import Growth, LevelDataflow
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from fiberloom.input.field import Field
 
 FIELDS = (
-    "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "parameters",
-    "dataflow",
+    "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "menu",
+    "parameters", "dataflow",
 )  # fmt: skip
 KINDS = ("weights", "activations", "left", "right")
 _GROWTH = re.compile(r"([A-Z])(?:/(\w+))?(?:<=(\d+))?")
@@ -75,6 +76,7 @@ class DesignInfo:
         architecture: with the design's role names for tensors and variables.
         dataflow: with role names.
         treatments: one per tensor.
+        menu: patterns, formats and terms that the hardware runs; None where the file does not say.
         settings: values of the file's `variables`, which `describe` and `load` can set.
     """
 
@@ -92,6 +94,7 @@ class DesignInfo:
     dataflow: tuple[LevelDataflow, ...]
     architecture: Architecture
     treatments: tuple[TensorTreatment, ...]
+    menu: Menu | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -160,6 +163,7 @@ def _design(name: str, section: Field, architecture: Architecture) -> DesignInfo
         parameters=tuple(_parameter(entry) for entry in fields["parameters"].items()),
         dataflow=tuple(_level_dataflow(entry) for entry in fields["dataflow"].items()),
         architecture=architecture,
+        menu=read_menu(fields["menu"]) if "menu" in fields else None,
         treatments=_treatments(architecture, {**operands, fields["output"].text(): "output"}),
     )
 

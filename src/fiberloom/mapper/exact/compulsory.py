@@ -34,9 +34,12 @@ def compulsory(problem: Problem, space: MapSpace) -> tuple[float, float]:
             continue
         action = UPDATE if t == output else READ
         words = size * shares[t] * (float(p["element_density"][t]) if p["has_metadata"][top, t] else 1.0)
-        moved[int(t == output)] += words
+        moved[int(t == output)] += words * float(p["demand"][top, t])
         energy += (
-            words * float(p["energy"][top, action, 0]) / float(p["block_of"][top, t]) / max(1, int(p["cluster"][top]))
+            words
+            * float(p["energy"][top, action, 0])
+            / float(p["values_per_access"][top, t])
+            / max(1, int(p["cluster"][top]))
         )
     read, written = float(p["read_bandwidth"][top]), float(p["write_bandwidth"][top])
     return energy, max(cycles, moved[0] / read, moved[1] / written, moved.sum() / float(p["shared_bandwidth"][top]))

@@ -53,13 +53,13 @@ def _copies(p, level, instances):
 
 
 @kernel
-def _ask(g, label, level, read, written):
-    """Words that an instance of a level reads and writes take their cycles."""
+def _ask(p, g, label, level, t, read, written):
+    """Values of tensor `t` that an instance of a level reads and writes take their cycles."""
     for q in range(g.asks.shape[0]):
         if g.asks[q, 0] == level:
             limits = g.asks[q, 1]
-            words = (read if limits != WRITES else 0.0) + (written if limits != READS else 0.0)
-            label.asked[q] += words / g.bandwidth[q]
+            values = (read if limits != WRITES else 0.0) + (written if limits != READS else 0.0)
+            label.asked[q] += values * p.demand[level, t] / g.bandwidth[q]
 
 
 @kernel
@@ -68,12 +68,12 @@ def cross(p, g, m, w, level, t, label):
     k, c = g.parent[level, t], level - 1
     read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
     energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
-    energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.block_of[k, t]
-    _ask(g, label, k, read, updated)
+    energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.values_per_access[k, t]
+    _ask(p, g, label, k, t, read, updated)
     if level > 0:
-        copies = _copies(p, c, float(w.used_instances[level])) / p.block_of[c, t]
+        copies = _copies(p, c, float(w.used_instances[level])) / p.values_per_access[c, t]
         energy += (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL]) * copies
-        _ask(g, label, c, passed, filled)
+        _ask(p, g, label, c, t, passed, filled)
     return energy
 
 
@@ -126,11 +126,11 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     parents = float(w.used_instances[k + 1])
     share = _arriving(p, g, k, t, shapes)
     copies = _copies(p, k, parents)
-    vectors = share * copies * g.overhead[k, t, shapes[k]] / p.block_of[k, t]
+    vectors = share * copies * g.overhead[k, t, shapes[k]] / p.values_per_access[k, t]
     energy = read * vectors * (surviving * p.energy[k, READ, ACTUAL] + gone * p.energy[k, READ, kind])
     energy += updated * vectors * (surviving * p.energy[k, UPDATE, ACTUAL] + gone * p.energy[k, UPDATE, kind])
     passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
-    _ask(g, label, k, read * share * passing, updated * share * passing)
+    _ask(p, g, label, k, t, read * share * passing, updated * share * passing)
     if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
         # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
         bits = g.metadata[k, t]
@@ -152,9 +152,9 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     if level > 0:
         children = float(w.used_instances[level])
         share_inside = _arriving(p, g, c, t, shapes)
-        vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.block_of[c, t]
+        vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.values_per_access[c, t]
         energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
-        _ask(g, label, c, passed * share_inside * surviving, filled * share_inside * surviving)
+        _ask(p, g, label, c, t, passed * share_inside * surviving, filled * share_inside * surviving)
         if p.is_compressed[k, t] and not p.is_compressed[c, t]:
             energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
             if t == p.output:

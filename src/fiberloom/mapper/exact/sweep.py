@@ -82,7 +82,7 @@ class Terrain(NamedTuple):
     read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
     update: Any  # (L + 1, T)
     fill: Any  # (L + 1, T) energy of a word filled at the child
-    compact: Any  # (L, T) least share of the dense words that the level's format keeps
+    compact: Any  # (L, T) words of the level's bandwidth that a dense value takes at least
     sparse: bool
     sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping and empty tiles leave
     filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse

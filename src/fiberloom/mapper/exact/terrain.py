@@ -69,12 +69,12 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
             if fan[at] == 1:
                 at = row
             sends[at, t] = row
-            outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["block_of"][k, t])
+            outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["values_per_access"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
             update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
             if row > 0:
-                inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["block_of"][row - 1, t])
+                inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["values_per_access"][row - 1, t])
                 inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
             if t == int(p["output"]) and not p["is_simple"][t]:
@@ -147,7 +147,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         read=read,
         update=update,
         fill=fill,
-        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0),
+        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0) * p["demand"][:L, :T],
         sparse=thin.sparse,
         sent_share=thin.sent_share,
         filled_share=thin.filled_share,

@@ -112,7 +112,7 @@ class RelaxedModel:
         self._coefficient: Floats = np.abs(p["coefficient"][:T, :, :D]).astype(float)
         self._output = int(p["output"])
         self._is_output = np.arange(T) == self._output
-        blocks = p["block_of"][:L, :T].astype(float)
+        blocks = np.array(p["values_per_access"][:L, :T])
         energy = p["energy"][:L, :, 0]
         self._energy: Floats = np.stack([energy[:, a, None] / blocks for a in (_READ, _FILL, _UPDATE)])  # (3, L, T)
         self._compute_pj = float(p["compute_energy"][0])
@@ -121,6 +121,7 @@ class RelaxedModel:
             float
         )  # (L, T, D)
         self._scale: Floats = np.array(p["word_scale"][:L, :T])
+        self._demand: Floats = np.array(p["demand"][:L, :T])
         self._capacity: Floats = np.array(p["capacity"][:L])
         self._bandwidth: Floats = np.stack([p[f"{n}_bandwidth"][:L] for n in ("read", "write", "shared")])
         self._log_fan: Floats = np.log(np.stack([p["fan_x"][:L], p["fan_y"][:L]], axis=1).astype(float))
@@ -209,6 +210,8 @@ class RelaxedModel:
         energy = storage.sum(axis=(1, 2)) + correction.busy * self._compute_pj
         # cycles
         lanes = xs.sum(axis=(1, 2))
+        # words of bandwidth per value that crosses
+        factor = factor * self._demand.T
         moved = np.einsum("btlk,btk->btl", keeper, factor)
         moved_child = np.zeros_like(moved)
         moved_child[:, :, 1:] = factor[:, :, :-1]

@@ -55,7 +55,7 @@ class AlgorithmicMinimum:
         p = problem.arrays[0]
         L, T = len(problem.level_names), len(problem.tensors)
         words = np.array([float(p["tensor_shape"][t, : p["rank_count"][t]].prod()) for t in range(T)])
-        storage = p["energy"][:L, 0, 0][:, None] / p["block_of"][:L, :T] * words
+        storage = p["energy"][:L, 0, 0][:, None] / p["values_per_access"][:L, :T] * words
         macs = float(problem.workload.macs)
         energy = float(storage.sum() + macs * p["compute_energy"][0])
         lanes = problem.architecture.compute.instances

@@ -17,7 +17,7 @@ from fiberloom.errors import SpecError
 from fiberloom.report.html.content import content
 from fiberloom.report.html.page import page
 
-__all__ = ["render", "write_report"]
+__all__ = ["generator", "render", "write_page", "write_report"]
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -29,7 +29,7 @@ def render(result: Mapping[str, Any]) -> str:
     Raises:
         SpecError: if it is something else.
     """
-    return page(content(result), _generator())
+    return page(content(result), generator())
 
 
 def write_report(result: Mapping[str, Any], path: str | Path) -> None:
@@ -42,8 +42,16 @@ def write_report(result: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         SpecError: if `result` is something else, or the file can't be written.
     """
+    write_page(render(result), path)
+
+
+def write_page(text: str, path: str | Path) -> None:
+    """Write a page; a file that is there is replaced at once, or kept as it is when anything fails.
+
+    Raises:
+        SpecError: if the file can't be written.
+    """
     target = Path(path)
-    text = render(result)
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(
@@ -71,7 +79,8 @@ def _mode(target: Path) -> int:
     return 0o666 & ~mask
 
 
-def _generator() -> str:
+def generator() -> str:
+    """What made a page, for its foot."""
     try:
         return f"fiberloom {version('fiberloom')}"
     except PackageNotFoundError:

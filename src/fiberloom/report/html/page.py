@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
@@ -14,6 +14,8 @@ from fiberloom.report.quantities import energy, engineering
 SCRIPTS: Final = (
     "format.js",
     "element.js",
+    "scales.js",
+    "frame.js",
     "summary.js",
     "strips.js",
     "table.js",
@@ -33,18 +35,32 @@ def page(content: Mapping[str, Any], generator: str) -> str:
         content: what `fiberloom.report.html.content.content` makes.
         generator: what made it, for the foot of the page.
     """
-    name = str(content["network"]["name"])
+    return document("report.html", SCRIPTS, str(content["network"]["name"]), content, _plain_totals(content), generator)
+
+
+def document(
+    template: str, scripts: Sequence[str], name: str, content: Mapping[str, Any], totals: str, generator: str
+) -> str:
+    """A template with style, scripts and content.
+
+    Args:
+        template, scripts: names of assets.
+        name: of what is reported on.
+        content: with a ``headline``; the scripts' data.
+        totals: HTML for readers without JavaScript.
+        generator: what made it.
+    """
     parts = {
         "title": escape(f"{name} – fiberloom report"),
         "name": escape(name),
         "headline": escape(str(content["headline"])),
         "generator": escape(generator),
-        "totals": _plain_totals(content),
+        "totals": totals,
         "style": _asset("report.css"),
         "content": script_json(content),
-        "script": '"use strict";\n(() => {\n' + "\n".join(_asset(script) for script in SCRIPTS) + "\n})();",
+        "script": '"use strict";\n(() => {\n' + "\n".join(_asset(script) for script in scripts) + "\n})();",
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("report.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset(template))
 
 
 def script_json(content: Mapping[str, Any]) -> str:

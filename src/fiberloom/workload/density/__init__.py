@@ -1,6 +1,7 @@
 """Density models: how many non-zeros a tile of a tensor holds.
 
-One class per file: `DenseDensity`, `UniformDensity`, `FixedStructuredDensity`, `BandedDensity`, `ActualDensity`.
+One class per file: `DenseDensity`, `UniformDensity`, `FixedStructuredDensity`, `HierarchicalDensity`, `BandedDensity`,
+`ActualDensity`.
 `build_density` makes one from what a specification says.
 """
 
@@ -18,6 +19,7 @@ from fiberloom.workload.density.actual import ActualDensity
 from fiberloom.workload.density.banded import BandedDensity
 from fiberloom.workload.density.dense import DenseDensity
 from fiberloom.workload.density.fixed_structured import FixedStructuredDensity
+from fiberloom.workload.density.hierarchical import HierarchicalDensity, is_hierarchical
 from fiberloom.workload.density.uniform import UniformDensity
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "DenseDensity",
     "DensityModel",
     "FixedStructuredDensity",
+    "HierarchicalDensity",
     "Occupancy",
     "UniformDensity",
     "build_density",
@@ -46,8 +49,9 @@ def build_density(
     Args:
         tensor_name: for messages.
         shape: shape of the whole tensor.
-        spec: None (dense); a number in 0..1 (`uniform`); a pattern ``"N:M"`` (`fixed-structured`, N of every M kept); a
-            mapping with ``distribution`` and that model's parameters; or a model, which must have the tensor's shape.
+        spec: None (dense); a number in 0..1 (`uniform`); a pattern ``"N:M"`` (`fixed-structured`, N of every M kept) or
+            ``"C1(4:8)->C0(2:4)"`` (`hierarchical`, rank by rank); a mapping with ``distribution`` and that model's
+            parameters; or a model, which must have the tensor's shape.
         base_directory: what relative paths in `spec` are relative to; None is the working directory.
         where: place of the specification.
 
@@ -64,6 +68,8 @@ def build_density(
         if spec.shape != shape:
             raise parameters.error(f"the model is of shape {spec.shape}, but the tensor has shape {shape}")
         return spec
+    if isinstance(spec, str) and is_hierarchical(spec):
+        return HierarchicalDensity.from_spec(shape, Parameters(tensor_name, {"pattern": spec}, directory, where))
     if isinstance(spec, str):
         return FixedStructuredDensity(shape, checked_pattern(spec, parameters))
     if not isinstance(spec, Mapping):

@@ -135,18 +135,20 @@ def _read_safetensors(path: Path, array: str | None, parameters: Parameters) -> 
                 return _mask(tensors.get_tensor(name), path, parameters)
     except SafetensorError as error:
         raise _unreadable(path, error, parameters) from None
-    return _read_narrow_floats(path, name, width)
+    bits = narrow_float_bits(path, name, width)
+    # Both zeros have no bit but perhaps the sign's.
+    return np.asarray((bits << 1) & (256**width - 1) != 0)
 
 
 _NARROW_FLOATS = {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Bytes of the number formats with a sign bit and a signed zero that NumPy lacks."""
 
 
-def _read_narrow_floats(path: Path, name: str, width: int) -> NDArray[np.bool_]:
-    """Non-zeros of a format that NumPy lacks: every bit but the sign's decides.
+def narrow_float_bits(path: Path, name: str, width: int) -> NDArray[Any]:
+    """Bit patterns of a tensor of `width` bytes per element in a .safetensors file, whatever its number format.
 
-    The header of a .safetensors file is its length (8 bytes, little-endian) and a JSON object with the place of every
-    tensor behind it (safetensors format description); the file has been checked by `safe_open`.
+    The header of such a file is its length (8 bytes, little-endian) and a JSON object with the place of every tensor
+    behind it (safetensors format description); the file has been checked by `safe_open`.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -154,4 +156,4 @@ def _read_narrow_floats(path: Path, name: str, width: int) -> NDArray[np.bool_]:
         file.seek(8 + length + entry["data_offsets"][0])
         elements = (entry["data_offsets"][1] - entry["data_offsets"][0]) // width
         bits = np.fromfile(file, dtype=f"<u{width}", count=elements)
-    return np.asarray((bits << 1) & (256**width - 1) != 0).reshape(entry["shape"])
+    return bits.reshape(entry["shape"])

@@ -85,7 +85,7 @@ def load(
         if str(model).endswith(".pt2"):
             model = _opened(torch, Path(model))
         else:
-            model, example_inputs, dims = _made(torch, str(model), dims)
+            model, example_inputs, dims = made_by(str(model), dims)
     if isinstance(model, torch.nn.Module):
         name = name or type(model).__name__
         model = _exported(torch, model, example_inputs)
@@ -124,10 +124,16 @@ def _opened(torch: Any, path: Path) -> Any:
         ) from None
 
 
-def _made(torch: Any, model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]:
-    """What ``module.py:function`` returns, and the dims that are not the function's own arguments."""
+def made_by(model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[str, int]]:
+    """What ``module.py:function`` returns, a module or program and example inputs, and the dims that are not its own arguments.
+
+    Raises:
+        SpecError: if there is no such function, it raises, or returns something else.
+        MissingExtraError: if PyTorch is not installed.
+    """
+    torch = load_torch()
     place, _, function_name = model.rpartition(":")
-    function = _function(place, function_name)
+    function = named_function(place, function_name)
     own = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
         for dim in dims:
@@ -150,7 +156,12 @@ def _made(torch: Any, model: str, dims: dict[str, int]) -> tuple[Any, Any, dict[
     return returned[0], returned[1], {}
 
 
-def _function(place: str, name: str) -> Callable[..., Any]:
+def named_function(place: str, name: str) -> Callable[..., Any]:
+    """The function `name` of a file (``module.py``) or module (``package.module``).
+
+    Raises:
+        SpecError: if there is none, or importing it raises.
+    """
     try:
         if place.endswith(".py"):
             path = Path(place)

@@ -71,32 +71,16 @@ function onPaper(paper) {
   drawCharts();
 }
 
-function theme(name) {
-  document.documentElement.dataset.theme = name;
-  try { localStorage.setItem("fiberloom-theme", name); } catch { /* files may not store anything */ }
-}
-
 function start() {
   fill("case", DATA.cases.map((entry, i) => h("option", { value: String(i) }, entry.name)));
   at("case").onchange = (event) => chooseCase(Number(event.target.value));
   document.querySelector(".choices .cases").hidden = DATA.cases.length < 2;
   designChoices();
   for (const id of ["design", "baseline"]) at(id).onchange = (event) => { state[id] = Number(event.target.value); draw(); };
-  try { const kept = localStorage.getItem("fiberloom-theme"); if (kept === "light" || kept === "dark") theme(kept); } catch { /* as above */ }
-  at("theme").onclick = () => theme((document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark" ? "light" : "dark");
-  at("print").onclick = () => print();
   drawCase();
   const wanted = /^#layer-(\d+)$/.exec(location.hash);
   if (wanted && C.layers[wanted[1] - 1]) openLayer(wanted[1] - 1);
-  let waiting = 0, width = innerWidth;
-  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; clearTimeout(waiting); waiting = setTimeout(drawCharts, 120); } });
-  addEventListener("beforeprint", () => onPaper(true));
-  addEventListener("afterprint", () => onPaper(false));
-  const links = new Map([...document.querySelectorAll(".bar nav a")].map((a) => [a.hash.slice(1), a]));
-  const watch = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) for (const [id, a] of links) id === entry.target.id ? a.setAttribute("aria-current", "true") : a.removeAttribute("aria-current");
-  }, { rootMargin: "-15% 0px -75% 0px" });
-  for (const id of links.keys()) watch.observe(at(id));
+  frame(drawCharts, onPaper);
 }
 
 if (C.designs.length) start();

@@ -40,20 +40,6 @@ function rooflineChart() {
     legend(bounds.map((component) => [look(component), "set by " + component.name])), svg);
 }
 
-function logScale(low, high, start, end) {
-  const a = Math.log10(low), b = Math.log10(high);
-  const scale = (v) => start + ((Math.log10(v) - a) / (b - a || 1)) * (end - start);
-  scale.back = (p) => 10 ** (a + ((p - start) / (end - start)) * (b - a));
-  scale.low = low; scale.high = high;
-  return scale;
-}
-
-function logTicks(scale) {
-  const ticks = [], decades = Math.log10(scale.high / scale.low);
-  for (let e = Math.floor(Math.log10(scale.low)); e <= Math.ceil(Math.log10(scale.high)); e += 1) for (const m of decades > 2.2 ? [1] : [1, 2, 5]) ticks.push(m * 10 ** e);
-  return ticks.filter((v) => v >= scale.low * 0.999 && v <= scale.high * 1.001);
-}
-
 function axes(x, y, frame, roof) {
   return [
     logTicks(x).map((v) => [s("line", { class: "grid", x1: x(v), x2: x(v), y1: frame.top, y2: frame.bottom }), s("text", { x: x(v), y: frame.bottom + 17, "text-anchor": "middle" }, tick(v))]),

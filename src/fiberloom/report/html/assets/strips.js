@@ -8,7 +8,6 @@ function niceTicks(top, most = 4) {
   return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, i) => i * step);
 }
 
-const widthOf = (id) => Math.max(300, Math.min(at(id).clientWidth || 1100, 1600));
 const layersShown = () => C.layers.map((layer, i) => ({ layer, i, answer: answerOf(layer, state.design) })).filter(({ answer }) => answer && (answer.cycles !== 0 || answer.energy_pj !== 0));
 
 function columns(items, width, height) {
