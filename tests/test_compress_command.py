@@ -359,3 +359,23 @@ def test_a_quality_function_that_raises_is_said_to(
             capsys, "tasd", gaussian, "--series", "2:4", "--on", "none", "--quality", f"{tmp_path / 'judge.py'}:{name}"
         )
         assert code == 2 and said in message, message
+
+
+def test_the_page_on_compression_tells_the_truth(
+    compressed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "compress.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    assert namespace["found"].points[0]["bits_per_weight"] == 9.0
+    assert [
+        link
+        for link in re.findall(r"\]\(([a-z0-9-]+\.md)\)", page)
+        if not (Path(__file__).parents[1] / "docs" / link).exists()
+    ] == []
+    monkeypatch.chdir(tmp_path)
+    np.save("w.npy", np.random.default_rng(0).standard_normal((64, 128)))
+    words = re.search(r"fiberloom compress (tasd w\.npy [^\n]+)", page)
+    assert words is not None
+    assert compressed(*words[1].split())["dropped_nonzeros"] == 0.25

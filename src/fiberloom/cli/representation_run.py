@@ -135,7 +135,7 @@ def _with_tail(named: NamedScheme, tail: str | None) -> NamedScheme:
 
     scheme = named.scheme
     if isinstance(scheme, SDQ):
-        return replace(named, scheme=replace(scheme, terms=of(scheme.terms), sparsify=changed(scheme.sparsify)))
+        return replace(named, scheme=replace(scheme, representation=of(scheme.representation)))
     return replace(named, scheme=of(scheme))
 
 

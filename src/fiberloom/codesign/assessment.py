@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from fiberloom.codesign.compression import EXACT, Scheme, compress_layers, representation_of
+from fiberloom.codesign.compression import EXACT, TERMS, Scheme, compress_layers, representation_of
 from fiberloom.codesign.network_cost import NetworkCost, Search, network_costs
 from fiberloom.codesign.network_weights import NetworkWeights
 from fiberloom.codesign.quality import Quality
@@ -20,7 +20,7 @@ from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.representation import Representation, read_representation
 from fiberloom.representation.sdq import SDQ, VECTOR_SCALES
 
-SEARCHES: Final = 16
+SEARCHES: Final = 64
 """Mappings that are searched side by side at least, so that starting workers is worth it; points are finished so many at a time."""
 
 
@@ -62,7 +62,7 @@ def read_sdq(text: str, method: str, criterion: str, scales: str = VECTOR_SCALES
     Args and errors as `fiberloom.representation.sdq.SDQ.read`.
     """
     scheme = SDQ.read(text, method, criterion, scales)
-    how = [str(scheme.method)] if scheme.sparsify is not None and method != "magnitude" else []
+    how = [str(scheme.method)] if method != "magnitude" else []
     how += [f"{criterion} criterion"] if criterion != "magnitude" else []
     name = " ".join(text.split())
     return NamedScheme(f"{name} ({', '.join(how)})" if how else name, scheme)
@@ -118,14 +118,13 @@ class Assessment:
         tell = progress or (lambda what, done, whole: None)
         dense = NamedScheme(DENSE, read_representation(DENSE))
         every = [dense, *(named for named in schemes if named.name != DENSE)]
-        together = max(1, SEARCHES // max(1, len(self.weights.network.einsums)))
+        together = max(1, SEARCHES // max(1, len(self.weights.network.einsums) * max(1, len(designs))))
         for start in range(0, len(every), together):
             group = every[start : start + together]
             for named in group:
                 if named.name not in self.scored:
                     self.score(named, partial(_named, tell, named.name))
-            for design in designs:
-                self._cost(design, [named for named in group if (design, named.name) not in self.costs], tell)
+            self._cost(designs, group, tell)
         return self.tradeoff(designs, names)
 
     def score(self, named: NamedScheme, progress: Callable[[str], None] | None = None) -> Scored:
@@ -174,22 +173,96 @@ class Assessment:
         light = tuple(replace(layer, terms=None) for layer in layers)
         return Scored(named.name, str(named.scheme), light, value, named.unquantised)
 
-    def _cost(self, design: str, group: Sequence[NamedScheme], tell: Callable[[str, int, int], None]) -> None:
-        if not group:
+    def _cost(
+        self, designs: Sequence[str], group: Sequence[NamedScheme], tell: Callable[[str, int, int], None]
+    ) -> None:
+        missing = [(d, named) for named in group for d in designs if (d, named.name) not in self.costs]
+        if not missing:
             return
-        others = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        what = f"{group[0].name}{others} on {design}"
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        what = f"{missing[0][1].name} on {missing[0][0]}{others}"
         tell(what, 0, 0)
         found = network_costs(
             self.weights,
-            design,
-            [named.representation if named.name != DENSE else None for named in group],
+            [(design, named.representation if named.name != DENSE else None) for design, named in missing],
             activations=self.structure,
             search=self.search,
             progress=partial(tell, what),
         )
-        self.costs |= {(design, named.name): cost for named, cost in zip(group, found, strict=True)}
+        self.costs |= {(design, named.name): cost for (design, named), cost in zip(missing, found, strict=True)}
 
     def tradeoff(self, designs: Sequence[str], names: Sequence[str]) -> Tradeoff:
         """The points that are known."""
-        return tradeoff(self.weights, self.quality, self.scored, self.costs, designs, names)
+        return tradeoff(
+            replace(self.weights, notes=(*self.weights.notes, self._measured_on)),
+            self.quality,
+            self.scored,
+            self.costs,
+            designs,
+            names,
+            activations=str(self.activations),
+        )
+
+    @property
+    def _measured_on(self) -> str:
+        """Which inputs output errors belong to."""
+        kept = {EXACT: "as they are", TERMS: "in the format of the weights that they meet"}
+        how = f"activations {kept.get(str(self.activations), f'as {self.activations}')}"
+        if self.inputs is not None or self.batches is not None:
+            return f"output errors on calibration data, {how}"
+        if self.activations == EXACT:
+            return "output errors are those expected on Gaussian inputs: the errors of the weights"
+        where = (
+            "expected on Gaussian inputs"
+            if self.weights.module is not None and self._through_module
+            else "on Gaussian inputs"
+        )
+        return f"output errors {where}, {how}"
+
+
+def assess(
+    weights: NetworkWeights,
+    representations: Sequence[str | NamedScheme],
+    designs: Sequence[str] = (),
+    *,
+    quality: Callable[[Any], float] | Quality | None = None,
+    lower_is_better: bool = False,
+    calibration: Mapping[str, NDArray[Any]] | Sequence[Any] | None = None,
+    activations: str | Representation = EXACT,
+    activations_density: float | None = None,
+    search: Search | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Tradeoff:
+    """Every representation on every design: what is left of a model, what that costs, and which points are worth considering.
+
+    Args:
+        weights: see `fiberloom.codesign.weight_files`.
+        representations: as text (`read_scheme`), or made with `read_sdq`.
+        designs: names of the library; none: only what is left is measured.
+        quality: called with the represented model; None: the mean output error of layers.
+        lower_is_better: of what a function returns.
+        calibration: batches of a module's inputs, or tensor → rows ``(rows, in)`` that meet it.
+        activations: how they are represented where quality is measured: ``exact``, ``terms`` (in the format of the weights that they
+            meet) or a representation.
+        activations_density: share of non-zero activations for the hardware; None: what the network states.
+        search, progress: as `Assessment`.
+
+    Raises:
+        SpecError: for what makes no sense, weights that are not numbers, or a quality function that raises.
+    """
+    schemes = [read_scheme(given) if isinstance(given, str) else given for given in representations]
+    if not schemes:
+        raise SpecError("no representation is given", hint="give some, such as ['2:4', 'int8']")
+    if quality is not None and not isinstance(quality, Quality):
+        name = getattr(quality, "__name__", type(quality).__name__.lower())
+        quality = Quality(name, lower_is_better, quality)
+    by_tensor = isinstance(calibration, Mapping)
+    return Assessment(
+        weights,
+        quality or Quality(),
+        activations=activations,
+        structure=activations_density,
+        inputs=calibration if by_tensor else None,  # type: ignore[arg-type]
+        batches=None if by_tensor or calibration is None else list(calibration),
+        search=search or Search(),
+    ).run(designs, schemes, progress)

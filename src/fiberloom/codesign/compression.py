@@ -63,7 +63,7 @@ class CompressedLayer:
 
 def representation_of(scheme: Scheme) -> Representation:
     """What hardware runs: the terms that the weights become."""
-    return scheme.terms if isinstance(scheme, SDQ) else scheme
+    return scheme.representation if isinstance(scheme, SDQ) else scheme
 
 
 def compress_layers(

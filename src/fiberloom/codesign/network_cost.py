@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,13 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The tasks of one representation.
+    """The tasks of one representation on a design.
 
     Attributes:
         entries: operator, the represented tensor that it multiplies (None: another), task.
     """
 
+    design: str
     entries: tuple[tuple[Operator, str | None, Task], ...]
 
 
@@ -132,7 +133,7 @@ def network_cost(
     Raises:
         SpecError, UnsupportedError: when the design can't run the represented weights.
     """
-    (found,) = network_costs(weights, design, [representation], **how)
+    (found,) = network_costs(weights, [(design, representation)], **how)
     if isinstance(found, FiberloomError):
         raise found
     return found
@@ -140,37 +141,37 @@ def network_cost(
 
 def network_costs(
     weights: NetworkWeights,
-    design: str,
-    representations: Sequence[Representation | None],
+    wanted: Sequence[tuple[str, Representation | None]],
     *,
     activations: Any = None,
     search: Search | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[NetworkCost | FiberloomError]:
-    """`network_cost` of several representations, mappings searched side by side; an error where the design can't run one.
+    """`network_cost` of several designs and representations, mappings searched side by side; an error where one can't run.
 
-    Products of other operands that the design can't take are left out.
+    Products of other operands that a design can't take are left out.
 
     Args:
-        activations: what structure the activations have (see `fiberloom.codesign.evaluation.Task`); None: the share of non-zeros
+        wanted: design and representation, in the order of the answers.
+        activations: what structure the activations have (see `fiberloom.codesign.planning.Task`); None: the share of non-zeros
             that the network states for them.
         progress: told how many mappings are searched, and how many there are.
     """
     search = search or Search()
     asked: list[_Asked | FiberloomError] = []
-    for representation in representations:
+    for design, representation in wanted:
         try:
             asked.append(_asked(weights, design, representation, activations))
         except FiberloomError as error:
             asked.append(error)
     runnable = [entry for entry in asked if isinstance(entry, _Asked)]
+    found: Iterator[NetworkCost | FiberloomError]
     try:
         costs = iter(_evaluated([task for entry in runnable for _, _, task in entry.entries], search, progress))
-        found = [_together(design, entry, [next(costs) for _ in entry.entries], {}) for entry in runnable]
+        found = iter([_together(entry, [next(costs) for _ in entry.entries], {}) for entry in runnable])
     except FiberloomError:  # one of them can't be mapped; what is searched by now is not searched again
-        return [e if isinstance(e, FiberloomError) else _apart(design, e, search, progress) for e in asked]
-    made = iter(found)
-    return [entry if isinstance(entry, FiberloomError) else next(made) for entry in asked]
+        found = iter([_apart(entry, search, progress) for entry in runnable])
+    return [entry if isinstance(entry, FiberloomError) else next(found) for entry in asked]
 
 
 def _asked(weights: NetworkWeights, design: str, representation: Representation | None, activations: Any) -> _Asked:
@@ -182,12 +183,10 @@ def _asked(weights: NetworkWeights, design: str, representation: Representation 
         if tensor is not None:
             plan(task)  # refused here, before anything is searched
         entries.append((operator, tensor, task))
-    return _Asked(tuple(entries))
+    return _Asked(design, tuple(entries))
 
 
-def _apart(
-    design: str, asked: _Asked, search: Search, progress: Callable[[int, int], None] | None
-) -> NetworkCost | FiberloomError:
+def _apart(asked: _Asked, search: Search, progress: Callable[[int, int], None] | None) -> NetworkCost | FiberloomError:
     """Represented weights all or not at all; other products that can't be mapped are left out."""
     mine = [entry for entry in asked.entries if entry[1] is not None]
     try:
@@ -202,16 +201,16 @@ def _apart(
                 mine.append((operator, tensor, task))
             except FiberloomError as error:
                 left_out[operator.name] = error.problem
-    return _together(design, replace(asked, entries=tuple(mine)), costs, left_out)
+    return _together(replace(asked, entries=tuple(mine)), costs, left_out)
 
 
-def _together(design: str, asked: _Asked, costs: Sequence[LayerCost], left_out: Mapping[str, str]) -> NetworkCost:
+def _together(asked: _Asked, costs: Sequence[LayerCost], left_out: Mapping[str, str]) -> NetworkCost:
     operators = [
         OperatorCost(operator.name, tensor, operator.count, cost)
         for (operator, tensor, _), cost in zip(asked.entries, costs, strict=True)
     ]
     operators.sort(key=lambda o: o.tensor is None)  # stable: the represented ones first
-    return NetworkCost(design, tuple(operators), left_out)
+    return NetworkCost(asked.design, tuple(operators), left_out)
 
 
 def _evaluated(tasks: list[Task], search: Search, progress: Callable[[int, int], None] | None) -> list[LayerCost]:

@@ -26,6 +26,9 @@ from fiberloom.workload.einsum import Einsum
 _BITMASK_PAYS: Final = Fraction(1, 8)
 """Share of zeros from which a bitmask, one bit to every 8-bit value, makes a tensor smaller."""
 
+_REGISTER_WORDS: Final = 4
+"""Up to so many words a level counts as registers, which are as wide as the values that they hold."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -173,6 +176,7 @@ def _run(
         first: {"density": kept.density_field(), "word_bits": kept.word_bits},
         second: {"density": other.structure.density_field(), "word_bits": _word_bits(info, passes, other)},
     }
+    architecture = _registers_for(architecture, max(f["word_bits"] or 0 for f in fields.values()))
     tensors = tuple(t.model_copy(update=fields.get(t.name, {})) for t in product.tensors)
     einsum = product.model_copy(update={"tensors": tensors})
     binding = find_roles(einsum, info.operands, info.output)
@@ -194,6 +198,17 @@ def _word_bits(info: DesignInfo, passes: Sequence[Pass], other: StoredTerm) -> i
     else:
         bits = sum(number_format(name).bits for name in {p.format for p in passes})
     return None if bits == info.architecture.compute.word_bits else bits
+
+
+def _registers_for(architecture: Architecture, bits: int) -> Architecture:
+    """Registers of a few values hold as many where values are `bits` wide: with their scales, a little wider than the words."""
+    levels = tuple(
+        level.model_copy(update={"depth": level.depth * math.ceil(bits / level.word_bits)})
+        if level.depth is not None and (level.capacity_words or 0) <= _REGISTER_WORDS and bits > level.word_bits
+        else level
+        for level in architecture.levels
+    )
+    return architecture.model_copy(update={"levels": levels})
 
 
 @dataclass(frozen=True)

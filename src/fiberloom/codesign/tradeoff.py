@@ -108,12 +108,14 @@ def tradeoff(
     costs: Mapping[tuple[str, str], NetworkCost | FiberloomError],
     designs: Sequence[str],
     schemes: Sequence[str],
+    activations: str,
 ) -> Tradeoff:
     """The points of what is known, with the front.
 
     Args:
         scored, costs: by scheme, and by design and scheme; those of ``dense`` are what others are compared with.
         designs, schemes: in the order of the points. Without designs there is a point per scheme.
+        activations: how they were kept where errors were measured.
     """
     points = [
         _point(scored[scheme], design, costs, quality)
@@ -143,6 +145,7 @@ def tradeoff(
             "lower_is_better": quality.lower_is_better,
             "original": _quality(scored[DENSE], quality) if DENSE in scored else None,
         },
+        "activations": activations,
         "designs": [_design(design, costs) for design in designs],
         "points": points,
         "left_out": dict(weights.left_out),

@@ -172,20 +172,32 @@ def _view(shape: tuple[int, ...], axis: int | None, name: str) -> MatrixView:
     return MatrixView(shape, shape, tuple(order), rows)
 
 
-def _from_torch(model: str, dims: Mapping[str, int] | None) -> NetworkWeights:
-    from fiberloom.workload.importers.torch_export import load, load_torch, made_by
+def module_weights(module: Any, example_inputs: Any, dims: Mapping[str, int] | None = None) -> NetworkWeights:
+    """The weights of a PyTorch module, which stays as it is.
+
+    Args:
+        example_inputs, dims: as `fiberloom.workload.importers.torch_export.read`: their shapes are the network's.
+
+    Raises:
+        MissingExtraError: without PyTorch.
+        UnsupportedError, SpecError: if the module can't be exported, or has no weights that a product multiplies.
+    """
+    from fiberloom.workload.importers.torch_export import load, load_torch
     from fiberloom.workload.profile.weights import as_numpy
 
-    module = None
+    torch = load_torch()
+    imported = load(module, dims=dims, example_inputs=example_inputs)
+    own = module if isinstance(module, torch.nn.Module) else None
+    return network_weights(imported.network, lambda name: as_numpy(imported.state[name]), module=own)
+
+
+def _from_torch(model: str, dims: Mapping[str, int] | None) -> NetworkWeights:
+    from fiberloom.workload.importers.torch_export import made_by
+
     if model.endswith(".pt2"):
-        imported = load(model, dims=dims)
-    else:
-        load_torch()
-        module, example_inputs, rest = made_by(model, dict(dims or {}))
-        imported = load(module, dims=rest, example_inputs=example_inputs)
-    if not isinstance(module, load_torch().nn.Module):
-        module = None
-    return network_weights(imported.network, lambda name: as_numpy(imported.state[name]), module=module)
+        return module_weights(model, None, dims)
+    module, example_inputs, rest = made_by(model, dict(dims or {}))
+    return module_weights(module, example_inputs, rest)
 
 
 def _from_file(network: Network, path: Path) -> NetworkWeights:

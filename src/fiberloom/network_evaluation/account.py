@@ -55,6 +55,7 @@ def _level(problem: Problem, level: LevelAccount) -> dict[str, Any]:
         "energy_pj": number(level.energy_pj),
         "leakage_pj": number(level.leakage_pj),
         "instances": number(level.instances),
+        "word_bits": int(problem.arrays[0]["word_bits"][problem.level_names.index(level.name)]),
         "used_words": number(level.used_words),
         "capacity_words": None if level.capacity_words is None else number(level.capacity_words),
         "occupancy": None if not level.capacity_words else number(level.used_words / level.capacity_words),

@@ -29,7 +29,8 @@ def compress_dict(method: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """The object of ``fiberloom compress --json`` (docs/json.md): what was asked for first stands at the top."""
     points = content["points"]
     first = points[0]
-    made = {"version": content["version"], "method": method, "model": content["model"], "design": first["design"]}
+    made = {"version": content["version"], "method": method, "model": content["model"]}
+    made |= {"activations": content["activations"], "design": first["design"]}
     made |= {"representation": first["representation"], "quality": first["quality"]}
     made |= {name: first.get(name) for name in _FLAT}
     made["results"] = points

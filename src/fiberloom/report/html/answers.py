@@ -16,6 +16,7 @@ class TensorUse:
 
     Attributes:
         tile, occupied: words of the tile, dense and as given room.
+        width: of a word, beside the level's own words.
         dense: words moved if nothing were sparse.
         metadata: bits of metadata moved.
     """
@@ -23,6 +24,7 @@ class TensorUse:
     name: str
     tile: float | None
     occupied: float | None
+    width: float
     reads: float
     fills: float
     updates: float
@@ -111,7 +113,7 @@ def read_answer(entry: Json, components: Sequence[Component], cycle_seconds: flo
     compute = mapping(entry.get("compute"))
     cycles = number(entry.get("cycles"))
     busy = (finite(compute.get("actual")) or 0.0) + (finite(compute.get("gated")) or 0.0)
-    outer = sum(tensor.moved for tensor in levels[0].tensors) if levels else 0.0
+    outer = sum(tensor.moved * tensor.width for tensor in levels[0].tensors) if levels else 0.0
     bottleneck = text(entry.get("bottleneck")) if cycles else ""
     return Answer(
         cycles=cycles,
@@ -145,16 +147,21 @@ def _level(entry: Json) -> LevelUse:
         name=text(entry.get("name")),
         used=finite(entry.get("used_words")),
         capacity=finite(entry.get("capacity_words")),
-        tensors=tuple(_tensor(str(name), mapping(use)) for name, use in mapping(entry.get("tensors")).items()),
+        tensors=tuple(
+            _tensor(str(name), mapping(use), finite(entry.get("word_bits")))
+            for name, use in mapping(entry.get("tensors")).items()
+        ),
     )
 
 
-def _tensor(name: str, use: Json) -> TensorUse:
+def _tensor(name: str, use: Json, word_bits: float | None) -> TensorUse:
+    own = finite(use.get("word_bits"))
     traffic = {action: mapping(counts) for action, counts in mapping(use.get("traffic")).items()}
     return TensorUse(
         name=name,
         tile=finite(use.get("tile_words")),
         occupied=finite(use.get("occupied_words")),
+        width=own / word_bits if own and word_bits else 1.0,
         reads=_count(traffic.get("read"), "actual"),
         fills=_count(traffic.get("fill"), "actual"),
         updates=_count(traffic.get("update"), "actual"),
