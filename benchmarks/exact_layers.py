@@ -1,6 +1,6 @@
 """The exact mapper on every distinct layer of three networks, and against random-pruned search: ``python benchmarks/exact_layers.py``.
 
-One design for all layers: Eyeriss of the library without its sparse features, keeps as published, loops free. Then, on a few layers
+One design of the library for all layers, without sparse features: keeps as published, loops free. Then, on a few layers
 and on any problem files that are named, the time of random-pruned search until it is within 5 % of the proved optimum.
 Seconds are CPU seconds of this process.
 """
@@ -36,11 +36,14 @@ WITHIN = 1.05
 
 def main() -> None:
     arguments = _arguments()
-    options = " --quick" if arguments.quick else ""
-    title = f"`python benchmarks/exact_layers.py{options}`, EDP, limit {arguments.limit:g} CPU s a layer."
+    limit = f"--limit {arguments.limit:g} --seeds {arguments.seeds}"
+    options = " --quick" if arguments.quick else f" --design {arguments.design} {limit}"
+    title = f"`python benchmarks/exact_layers.py{options}`: EDP, design of the library, limit in CPU s a layer."
     parts = [f"# Exact mapper: whole networks\n\n{title}\n\n"]
     text, searched = _networks(arguments)
-    parts += [text, "\n## Against random-pruned search\n\n", _duels(searched, arguments)]
+    parts.append(text)
+    if arguments.seeds:
+        parts += ["\n## Against random-pruned search\n\n", _duels(searched, arguments)]
     whole = "".join(parts)
     write_text(arguments.out / "layers.md", whole)
     print(whole)
@@ -150,13 +153,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two layers a network, one seed, 300,000 random mappings")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
-    parser.add_argument("--design", default="eyeriss", help="a design of the library")
+    parser.add_argument("--design", default="tpu-like", help="a design of the library")
     parser.add_argument(
         "--problems", nargs="*", type=Path, default=[], metavar="FILE", help="more problems: mapper inputs"
     )
     parser.add_argument("--limit", type=float, default=30.0, help="CPU seconds of exact search a problem")
     parser.add_argument("--cap", type=int, default=20_000_000, help="mappings of random-pruned search a seed")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of random-pruned search; 0: none")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.quick:
