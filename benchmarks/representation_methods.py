@@ -249,7 +249,8 @@ def write(
     about: str,
 ) -> None:
     """Means over seeds, with the standard deviation where there are several, as a table; all figures as JSON."""
-    lines = [f"{name}: {about}. Mean over seeds ± standard deviation.", ""]
+    several = any(len(runs) > 1 for runs in rows.values())
+    lines = [f"{name}: {about}." + (" Mean over seeds ± standard deviation." if several else ""), ""]
     lines += ["| | " + " | ".join(c.replace("_", " ") for c in columns) + " |", "| --- |" + " --- |" * len(columns)]
     for label, runs in rows.items():
         cells = []
