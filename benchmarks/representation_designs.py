@@ -5,7 +5,7 @@ layers of three networks, ``tasd`` networks of 95 % unstructured sparsity on TAS
 ``benchmarks/results/representation/``.
 
 Each design is given the sparsest pattern of its menu that keeps at least the workload's density of weights
-(`fiberloom.codesign.choice.sparsest_pattern`). Activations are unstructured at the workload's density; S2TA rounds them up to
+(`fiberloom.codesign.layer.choice.sparsest_pattern`). Activations are unstructured at the workload's density; S2TA rounds them up to
 blocks of 8.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fiberloom.codesign import LayerCost, Task, evaluate_all
-from fiberloom.codesign.choice import sparsest_pattern
+from fiberloom.codesign.layer.choice import sparsest_pattern
 from fiberloom.codesign.network_cost import NetworkCost, Search
 from fiberloom.codesign.networks import evaluate_networks
 

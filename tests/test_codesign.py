@@ -10,15 +10,15 @@ import pytest
 
 import fiberloom as fl
 from fiberloom.architecture import library
+from fiberloom.architecture.library.structure import structure_of
 from fiberloom.codesign import LayerCost, Task, evaluate, evaluate_all
-from fiberloom.codesign.array import window
-from fiberloom.codesign.choice import sparsest_pattern
+from fiberloom.codesign.layer.array import window
+from fiberloom.codesign.layer.choice import sparsest_pattern
+from fiberloom.codesign.layer.passes import ideal_throughput, menu_throughput, plan_passes, stored_terms
+from fiberloom.codesign.layer.planning import plan
+from fiberloom.codesign.layer.sums import later_cycles
 from fiberloom.codesign.network_cost import Search
 from fiberloom.codesign.networks import evaluate_networks
-from fiberloom.codesign.passes import ideal_throughput, menu_throughput, plan_passes, stored_terms
-from fiberloom.codesign.planning import plan
-from fiberloom.architecture.library.structure import structure_of
-from fiberloom.codesign.sums import later_cycles
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest

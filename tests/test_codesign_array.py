@@ -8,7 +8,7 @@ import pytest
 
 import fiberloom as fl
 from fiberloom.architecture import library
-from fiberloom.codesign.planning import Task, plan
+from fiberloom.codesign.layer.planning import Task, plan
 from fiberloom.mapping.nest import LevelMapping
 from fiberloom.mapping.nest import Mapping as LoopNest
 

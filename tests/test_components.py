@@ -492,7 +492,7 @@ def test_scales_of_rows_and_tensors_are_not_charged() -> None:
 def test_products_of_few_bits_are_summed_exactly_in_fixed_point(a: str, b: str, accumulator: str) -> None:
     unit = cost(mac(multiplier_format_a=a, multiplier_format_b=b))
     assert f" into {accumulator}:" in unit.provenance
-    assert 0 < unit.energy_pj["compute"] and 0 < unit.area_um2
+    assert unit.energy_pj["compute"] > 0 and unit.area_um2 > 0
 
 
 def test_every_format_of_the_registry_has_a_price() -> None:

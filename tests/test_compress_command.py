@@ -173,7 +173,7 @@ def test_a_file_of_tensors_is_a_model(compressed: Any, tmp_path: Path) -> None:
     found = compressed(
         "quantize", tmp_path / "m.safetensors", "--format", "int4/v16/e4m3", "-o", tmp_path / "o.safetensors"
     )
-    assert found["design"] == "dense-tensor-core"
+    assert found["design"] == "dense-tensor-core-45nm"
     first = found["results"][0]
     assert [layer["name"] for layer in first["layers"]] == ["a.weight", "b.weight"]
     assert first["cycles"] == sum(layer["cycles"] for layer in first["layers"])

@@ -146,6 +146,8 @@ def test_rounded_in_pass_values_lie_on_the_grid_of_their_row() -> None:
 def test_formats_that_choose_code_books_are_refused_in_the_same_pass() -> None:
     with pytest.raises(UnsupportedError, match="while they are pruned"):
         sparsegpt(np.ones((4, 8)), np.eye(8), read_pattern("2:4"), number_format("int8/asymmetric"))
+    with pytest.raises(UnsupportedError, match="ternary"):
+        sparsegpt(np.ones((4, 8)), np.eye(8), read_pattern("2:4"), number_format("ternary"))
 
 
 def test_inputs_that_are_never_used_lose_their_weights_and_leave_the_others_alone() -> None:

@@ -280,6 +280,23 @@ def test_names_patterns_and_formats_that_do_not_exist_are_named() -> None:
         compress(compress(model, "2:4").model, "2:4")
 
 
+def test_what_is_no_model_of_layers_is_refused() -> None:
+    with pytest.raises(SpecError, match="no model, but a str"):
+        compress("model.pt", "2:4")  # type: ignore[arg-type]
+    for single in (nn.Linear(8, 4), nn.MultiheadAttention(8, 2)):
+        with pytest.raises(SpecError, match="is a single"):
+            compress(single, "2:4")
+
+
+@pytest.mark.parametrize("how", [{}, {"activations": "int8"}, {"activations": "2:4"}, {"accumulator": "fp32"}])
+def test_a_single_image_or_signal_without_batch_is_taken_as_torch_takes_it(how: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    for layer, x in ((nn.Conv2d(8, 4, 3), torch.randn(8, 6, 6)), (nn.Conv1d(8, 4, 3), torch.randn(8, 6))):
+        found = compress(nn.Sequential(layer), "dense", calibration=[x], **how).model  # type: ignore[arg-type]
+        assert torch.allclose(run(found, x), run(found, x[None])[0], atol=1e-6)
+        assert run(found, x).shape == run(layer, x).shape
+
+
 def test_weights_that_are_not_finite_are_refused_by_the_layer_s_name() -> None:
     model = small()
     with torch.no_grad():

@@ -20,7 +20,7 @@ DEFAULT_DESIGNS: Final = {
     "hss": "highlight",
     "tasd": "ttc-vegeta-m8",
     "sdq": "sdq-core",
-    "quantize": "dense-tensor-core",
+    "quantize": "dense-tensor-core-45nm",
 }
 """The design that a method was made for; of number formats alone, the one without sparse features."""
 BESIDE_SDQ: Final = "int8,int4,fp4"

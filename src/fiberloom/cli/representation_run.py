@@ -217,10 +217,10 @@ def prepared(model: str, options: Options, activations: str) -> Assessment:
     from fiberloom.cli.network import _extents
     from fiberloom.cli.reading_progress import reading
     from fiberloom.codesign.assessment import Assessment
-    from fiberloom.codesign.calibration_files import read_calibration
     from fiberloom.codesign.network_cost import Search
-    from fiberloom.codesign.quality import read_quality
-    from fiberloom.codesign.weight_files import read_network_weights
+    from fiberloom.codesign.weights.calibration_files import read_calibration
+    from fiberloom.codesign.weights.quality import read_quality
+    from fiberloom.codesign.weights.weight_files import read_network_weights
 
     if options.cache is not None and options.no_cache:
         raise SpecError("--cache beside --no-cache", hint="give one of them")

@@ -70,8 +70,8 @@ class TensorSaving:
             UnsupportedError: for the terms of a module that is calibrated.
             FiberloomError: when the system refuses.
         """
-        from fiberloom.codesign.compression import compress_layers
-        from fiberloom.codesign.represented_models import (
+        from fiberloom.codesign.weights.compression import compress_layers
+        from fiberloom.codesign.weights.represented_models import (
             represented_module,
             represented_state,
             represented_tensors,

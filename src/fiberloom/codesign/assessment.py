@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from fiberloom.codesign.compression import EXACT, TERMS, Scheme, compress_layers, representation_of
 from fiberloom.codesign.network_cost import NetworkCost, Search, network_costs
-from fiberloom.codesign.network_weights import NetworkWeights
-from fiberloom.codesign.quality import Quality
-from fiberloom.codesign.represented_models import original_tensors, represented_module, represented_tensors
 from fiberloom.codesign.tradeoff import DENSE, Scored, Tradeoff, tradeoff
+from fiberloom.codesign.weights.compression import EXACT, TERMS, Scheme, compress_layers, representation_of
+from fiberloom.codesign.weights.network_weights import NetworkWeights
+from fiberloom.codesign.weights.quality import Quality
+from fiberloom.codesign.weights.represented_models import original_tensors, represented_module, represented_tensors
 from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.representation import Representation, read_representation
 from fiberloom.representation.sdq import SDQ, VECTOR_SCALES
@@ -236,7 +236,7 @@ def assess(
     """Every representation on every design: what is left of a model, what that costs, and which points are worth considering.
 
     Args:
-        weights: see `fiberloom.codesign.weight_files`.
+        weights: see `fiberloom.codesign.weights.weight_files`.
         representations: as text (`read_scheme`), or made with `read_sdq`.
         designs: names of the library; none: only what is left is measured.
         quality: called with the represented model; None: the mean output error of layers.

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fiberloom.codesign.evaluation import SECONDS, LayerCost, evaluate_all
-from fiberloom.codesign.network_weights import NetworkWeights
-from fiberloom.codesign.planning import Task, plan
+from fiberloom.codesign.layer.evaluation import SECONDS, LayerCost, evaluate_all
+from fiberloom.codesign.layer.planning import Task, plan
+from fiberloom.codesign.weights.network_weights import NetworkWeights
 from fiberloom.errors import FiberloomError
 from fiberloom.network_evaluation.cases import density_of
 from fiberloom.representation import Representation
@@ -153,7 +153,7 @@ def network_costs(
 
     Args:
         wanted: design and representation, in the order of the answers.
-        activations: what structure the activations have (see `fiberloom.codesign.planning.Task`); None: the share of non-zeros
+        activations: what structure the activations have (see `fiberloom.codesign.layer.planning.Task`); None: the share of non-zeros
             that the network states for them.
         progress: told how many mappings are searched, and how many there are.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fiberloom.codesign.evaluation import evaluate_all
+from fiberloom.codesign.layer.evaluation import evaluate_all
+from fiberloom.codesign.layer.planning import Task, plan
 from fiberloom.codesign.network_cost import NetworkCost, OperatorCost, Search
-from fiberloom.codesign.planning import Task, plan
 from fiberloom.errors import FiberloomError, SpecError, nearest
 from fiberloom.workload.network import Network, Operator, Role
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fiberloom.codesign.compression import CompressedLayer, mean_output_error
 from fiberloom.codesign.front import dominators
 from fiberloom.codesign.network_cost import NetworkCost
-from fiberloom.codesign.network_weights import NetworkWeights
-from fiberloom.codesign.quality import WEIGHTS_ARE_NO_PROXY, Quality
+from fiberloom.codesign.weights.compression import CompressedLayer, mean_output_error
+from fiberloom.codesign.weights.network_weights import NetworkWeights
+from fiberloom.codesign.weights.quality import WEIGHTS_ARE_NO_PROXY, Quality
 from fiberloom.errors import FiberloomError
 
 TRADEOFF_VERSION: Final = 1

@@ -75,6 +75,9 @@ class Accumulator:
             raise SpecError(f"'{text}' is no accumulator", hint="a number format without scales")
         return cls(element, chunk)
 
+    def __str__(self) -> str:
+        return f"{self.register.symbol}/{self.chunk}"
+
     def sum(self, operands: Sequence[tuple[Tensor, Tensor, Steps | None]]) -> Tensor:
         """Products of rows and matrices, summed over all operands.
 

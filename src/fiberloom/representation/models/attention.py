@@ -73,8 +73,9 @@ class OpenAttention(nn.Module):
                 scores = scores.masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         shares = nn.functional.dropout(scores.softmax(-1), self.dropout, self.training)
         mixed = (shares @ v).transpose(1, 2).flatten(2)
-        result: Tensor = self.out_proj(mixed)
         weights = (shares.mean(1) if average_attn_weights else shares) if need_weights else None
+        del q, k, v, scores, shares  # a sweep waits in the projection, with all that is held here
+        result: Tensor = self.out_proj(mixed)
         if not batched:
             return result.squeeze(0), None if weights is None else weights.squeeze(0)
         return result if self.batch_first else result.transpose(0, 1), weights

@@ -100,6 +100,9 @@ class CompressedLayer(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The layer's output; inputs as of the original layer."""
+        if isinstance(self.geometry, Convolution) and inputs.dim() == len(self.geometry.kernel) + 1:
+            alone: Tensor = self(inputs.unsqueeze(0)).squeeze(0)
+            return alone
         if self.accumulator is not None:
             total = self._accumulated(self.accumulator, inputs)
         else:

@@ -58,7 +58,9 @@ def finetune(
             steps.zero_grad()
             value = loss(trained, batch)
             if not torch.isfinite(value):
-                raise SpecError(f"the loss is {float(value.detach())} in epoch {epoch + 1}", hint="lower the learning rate")
+                raise SpecError(
+                    f"the loss is {float(value.detach())} in epoch {epoch + 1}", hint="lower the learning rate"
+                )
             value.backward()
             steps.step()
             with torch.no_grad():

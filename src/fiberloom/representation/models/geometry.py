@@ -98,6 +98,7 @@ class Convolution(Geometry):
         return unfolded.movedim(-1, 1).contiguous()
 
     def rows(self, inputs: Tensor) -> Tensor:
+        inputs = inputs if inputs.dim() == len(self.kernel) + 2 else inputs.unsqueeze(0)
         planes = inputs if len(self.kernel) == 2 else inputs.unsqueeze(-2)
         one = (1,) * (2 - len(self.kernel))
         none = (0,) * (2 - len(self.kernel))

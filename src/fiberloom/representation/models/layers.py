@@ -58,8 +58,14 @@ def layers_of(model: nn.Module, exclude: Sequence[str] = ()) -> tuple[list[Layer
         exclude: names or patterns (``encoder.*``) of layers to leave out.
 
     Raises:
-        SpecError: for an entry of `exclude` that no layer has.
+        SpecError: for an entry of `exclude` that no layer has, and for what is no model, a single layer, or compressed already.
     """
+    if not isinstance(model, nn.Module):
+        raise SpecError(
+            f"no model, but a {type(model).__name__}", hint="give a torch.nn.Module; files go to compress_file"
+        )
+    if not any(True for _ in model.children()) or isinstance(model, nn.MultiheadAttention):
+        raise SpecError(f"the model is a single {type(model).__name__}", hint="write torch.nn.Sequential(model)")
     found: list[Layer] = []
     untouched: list[Untouched] = []
     unused = dict.fromkeys([exclude] if isinstance(exclude, str) else exclude)

@@ -302,7 +302,7 @@ def activation_densities(
 
     def see(layer: Layer, inputs: Tensor) -> None:
         values = as_array(inputs).ravel()
-        nonzero = int(np.count_nonzero(values)) / int(values.size)
+        nonzero = float(np.count_nonzero(values) / values.size)
         sums.setdefault(layer.name, np.zeros(3))[:] += (1, nonzero, pseudo_density(values, held))
 
     observe(opened, layers, checked_batches(calibration), see)
@@ -340,8 +340,8 @@ class _Trial:
     def harm(self, name: str, representation: Representation) -> float:
         """Share of a layer's non-zeros that a representation drops."""
         matrix = as_array(self.layers[name].geometry.matrix(self._originals[name]))
-        lost = np.count_nonzero((matrix != 0) & (self._project(name, representation) == 0))
-        return float(lost / max(1, np.count_nonzero(matrix)))
+        lost = int(np.count_nonzero((matrix != 0) & (self._project(name, representation) == 0)))
+        return lost / max(1, int(np.count_nonzero(matrix)))
 
     def set(self, change: Mapping[str, Representation | None]) -> None:
         """Give layers representations; None: the original weights."""

@@ -23,17 +23,18 @@ class FixedScales:
         weights: ``(out, in)``.
 
     Raises:
-        UnsupportedError: for formats that choose more than a scale for each block.
+        UnsupportedError: for formats that choose more than a scale for each block, or whose scales are means.
     """
 
     def __init__(self, number_format: NumberFormat, weights: NDArray[Any]) -> None:
-        if not isinstance(number_format, ElementFormat | Scaled) or getattr(number_format, "zero_point", False):
+        scaled = number_format.element if isinstance(number_format, Scaled) else number_format
+        if not isinstance(scaled, ElementFormat) or getattr(number_format, "zero_point", False) or scaled.scale_is_mean:
             raise UnsupportedError(
                 f"weights can't be rounded to '{number_format}' while they are pruned",
                 hint="prune without a format, then quantise",
             )
         self._format = number_format
-        self._element = number_format.element if isinstance(number_format, Scaled) else number_format
+        self._element = scaled
         self._coarse: NDArray[Any] | None = None
         self._scales: NDArray[Any] | None = None
         if isinstance(number_format, Scaled):

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from fiberloom.architecture.library import describe
 from fiberloom.architecture.library.structure import DENSE, Structure, structure_of
-from fiberloom.codesign.passes import checked_menu
+from fiberloom.codesign.layer.passes import checked_menu
 from fiberloom.errors import SpecError
 
 

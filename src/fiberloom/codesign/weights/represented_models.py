@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.codesign.compression import CompressedLayer, Scheme, representation_of
-from fiberloom.codesign.network_weights import LayerWeights, NetworkWeights
+from fiberloom.codesign.weights.compression import CompressedLayer, Scheme, representation_of
+from fiberloom.codesign.weights.network_weights import LayerWeights, NetworkWeights
 from fiberloom.errors import SpecError
 from fiberloom.representation import Measurement, Representation
 

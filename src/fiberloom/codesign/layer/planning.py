@@ -14,11 +14,11 @@ from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.menu import Menu, expanded_patterns
 from fiberloom.architecture.library.roles import find_roles, rename
 from fiberloom.architecture.library.structure import DENSE, Structure, structure_of
-from fiberloom.codesign.array import reduction_lanes, running
-from fiberloom.codesign.padding import lanes_by_role, padded
-from fiberloom.codesign.passes import Pass, StoredTerm, checked_menu, format_of, plan_passes, stored_terms
-from fiberloom.codesign.product import Gemm, matrix_product, transposed, with_terms
-from fiberloom.codesign.wiring import wiring
+from fiberloom.codesign.layer.array import reduction_lanes, running
+from fiberloom.codesign.layer.padding import lanes_by_role, padded
+from fiberloom.codesign.layer.passes import Pass, StoredTerm, checked_menu, format_of, plan_passes, stored_terms
+from fiberloom.codesign.layer.product import Gemm, matrix_product, transposed, with_terms
+from fiberloom.codesign.layer.wiring import wiring
 from fiberloom.errors import UnsupportedError
 from fiberloom.network_evaluation.mapping_search import MappingJob, seen_by
 from fiberloom.workload.einsum import Einsum

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.codesign.network_weights import LayerWeights, MatrixView, NetworkWeights, network_weights
+from fiberloom.codesign.weights.network_weights import LayerWeights, MatrixView, NetworkWeights, network_weights
 from fiberloom.errors import Location, SpecError
 from fiberloom.representation.array import checked_axis
 from fiberloom.representation.tensor_file import SUFFIXES, read_tensor, tensor_names

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.codesign.network_weights import LayerWeights
+from fiberloom.codesign.weights.network_weights import LayerWeights
 from fiberloom.errors import SpecError
 from fiberloom.representation import Measurement, Representation, TermStorage, measure, read_representation
 from fiberloom.representation.calibration import InputStatistics

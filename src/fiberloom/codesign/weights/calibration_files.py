@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.codesign.network_weights import NetworkWeights
+from fiberloom.codesign.weights.network_weights import NetworkWeights
 from fiberloom.errors import Location, SpecError, UnsupportedError, nearest
 from fiberloom.representation.array import checked_values
 

@@ -21,7 +21,7 @@ from fiberloom.architecture.levels import Architecture, Compute, StorageLevel
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.structure import structure_of
 from fiberloom.architecture.sparse import SafKind
-from fiberloom.codesign.passes import Pass
+from fiberloom.codesign.layer.passes import Pass
 from fiberloom.errors import UnsupportedError
 
 _Part = TypeVar("_Part", StorageLevel, Compute)

@@ -41,7 +41,7 @@ def resumed(job: MappingJob, answer: Mapping[str, Any], output: str) -> tuple[fl
 def later_cycles(job: MappingJob, cycles_per_step: int, output: str) -> dict[str, float]:
     """pJ by component of the reads of sums in the second to last cycle of every output's first step.
 
-    Energies of `job` are per step (`fiberloom.codesign.array.running`): a first step counts no reads at all.
+    Energies of `job` are per step (`fiberloom.codesign.layer.array.running`): a first step counts no reads at all.
     """
     words = math.prod(job.einsum.tensor_shape(output))
     found = {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.library.roles import Binding
-from fiberloom.codesign.array import reduction_lanes
+from fiberloom.codesign.layer.array import reduction_lanes
 from fiberloom.mapping.constraints import Constraints, LevelConstraints, LoopConstraints
 
 

@@ -8,12 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from fiberloom.codesign.extraction import extraction_pj
-from fiberloom.codesign.passes import Pass, format_of, ideal_throughput, menu_throughput
-from fiberloom.codesign.planning import Plan, Run, Task, plan
-from fiberloom.codesign.product import Gemm
-from fiberloom.codesign.search import answers
-from fiberloom.codesign.sums import later_cycles, resumed
+from fiberloom.codesign.layer.extraction import extraction_pj
+from fiberloom.codesign.layer.passes import Pass, format_of, ideal_throughput, menu_throughput
+from fiberloom.codesign.layer.planning import Plan, Run, Task, plan
+from fiberloom.codesign.layer.product import Gemm
+from fiberloom.codesign.layer.search import answers
+from fiberloom.codesign.layer.sums import later_cycles, resumed
 from fiberloom.errors import UnsupportedError
 from fiberloom.workload.einsum import Einsum
 
