@@ -112,10 +112,11 @@ def test_the_whole_of_resnet_gains_less_than_its_layers(run: Run) -> None:
 
 
 def test_weights_without_a_pattern_speed_up_the_dual_side_design_alone(run: Run) -> None:
-    for design, least, most in (("stc", 0.95, 1.1), ("dstc", 1.3, 3.4)):
-        dense, sparse = run.total("resnet", design, "dense"), run.total("resnet", design, "30 % left")
-        assert least < dense["einsums"]["cycles"] / sparse["einsums"]["cycles"] < most, design
-        assert sparse["energy_pj"] < dense["energy_pj"]
+    dense, sparse = run.total("resnet", "stc", "dense"), run.total("resnet", "stc", "30 % left")
+    assert (sparse["cycles"], sparse["energy_pj"]) == (dense["cycles"], dense["energy_pj"])
+    dense, sparse = run.total("resnet", "dstc", "dense"), run.total("resnet", "dstc", "30 % left")
+    assert 1.3 < dense["einsums"]["cycles"] / sparse["einsums"]["cycles"] < 3.4
+    assert sparse["energy_pj"] < dense["energy_pj"]
 
 
 def test_the_loop_nest_that_is_shown_computes_its_layer(run: Run) -> None:
@@ -171,8 +172,8 @@ def test_a_token_of_llama_takes_as_long_as_reading_its_words(run: Run) -> None:
     }  # fmt: skip
     assert speed_up["stc", "dense"] < 1
     assert 1.45 < speed_up["stc", "2:4"] < 1.6
-    for design in ("stc", "dstc"):
-        assert speed_up[design, "30 % left"] > speed_up[design, "2:4"]
+    assert speed_up["dstc", "30 % left"] > speed_up["dstc", "2:4"]
+    assert speed_up["stc", "30 % left"] == speed_up["stc", "dense"]
 
 
 def test_a_profile_sets_densities_tensor_by_tensor(run: Run) -> None:
