@@ -6,33 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError
 from fiberloom.representation.formats import (
-    EXAMPLES,
     BitMod,
-    ElementFormat,
     Scaled,
     fidelity,
     number_format,
 )
-
-SIGNED = [name for name in EXAMPLES if name != "uint8"]
-
-
-def gaussian(*shape: int, seed: int = 0) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def element_of(name: str) -> ElementFormat:
-    """The element of a format without its scales."""
-    found = number_format(name)
-    if isinstance(found, Scaled):
-        return found.element
-    assert isinstance(found, ElementFormat)
-    return found
-
+from format_examples import gaussian
 
 # Scales
 
