@@ -7,7 +7,6 @@ which. The authors name a patent application of Cornell University.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.errors import UnsupportedError
-from fiberloom.representation.formats._base import NumberFormat, Stored
+from fiberloom.representation.formats._base import Stored
 from fiberloom.representation.formats._tiles import Tile, extremes, over_tiles, part_of, tiles
 from fiberloom.representation.formats.integers import Integer
 from fiberloom.representation.formats.minifloats import FP4_E2M1, Minifloat
+from fiberloom.representation.formats.scaled import SharedScales
 from fiberloom.representation.formats.scaling import Per, Scales, Scaling, totals
 
 SELECTOR_BITS = 2
@@ -30,7 +30,7 @@ _SCALING = Scaling(GROUP, Integer(8, signed=False), Per.CHANNEL)
 
 
 @dataclass(frozen=True)
-class BitMod(NumberFormat):
+class BitMod(SharedScales):
     """A minifloat with one number more, chosen by every group for the least squared error.
 
     Attributes:
@@ -49,14 +49,6 @@ class BitMod(NumberFormat):
         return f"bitmod-fp{self.bits}{group}"
 
     @property
-    def bits(self) -> int:
-        return self.element.bits
-
-    @property
-    def exponent_bits(self) -> int:
-        return self.element.exponent_bits
-
-    @property
     def significand_bits(self) -> int:
         """Of the special numbers: 3 and 5 have more digits than the element's own."""
         return max(int(abs(s)).bit_length() for s in self.specials if int(s) % 2)
@@ -67,22 +59,11 @@ class BitMod(NumberFormat):
         return max(self.element.fixed_point_bits, *(int(abs(s) / quanta).bit_length() + 1 for s in self.specials))
 
     @property
-    def block(self) -> int | None:
-        return self.scaling.block
-
-    @property
-    def block_scale(self) -> NumberFormat | None:
-        return self.scaling.scale
-
-    @property
-    def bits_per_element(self) -> float:
-        return self.bits + (self.scaling.scale.bits + SELECTOR_BITS) / (self.scaling.block or 1)
+    def bits_beside_scale(self) -> int:
+        return SELECTOR_BITS
 
     def describe_scales(self) -> str:
         return f"{self.scaling.describe()}; {SELECTOR_BITS}-bit choice of a code book"
-
-    def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
-        return super().storage_bits(shape, axis) + self.scaling.storage_bits(shape, axis, SELECTOR_BITS)
 
     def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
         quanta = self.element.smallest / (1 << self.element.fraction)

@@ -12,17 +12,8 @@ from fiberloom.representation.formats.element import ElementFormat, stochastic
 from fiberloom.representation.formats.integers import Integer
 
 
-@dataclass(frozen=True)
-class Ternary(ElementFormat):
-    """-1, 0 and 1 in two bits of two's complement; a shared scale is the mean magnitude (BitNet b1.58, arXiv:2402.17764, eq. 1–3)."""
-
-    @property
-    def symbol(self) -> str:
-        return "ternary"
-
-    @property
-    def bits(self) -> int:
-        return 2
+class _Signs(ElementFormat):
+    """-1 and 1, perhaps 0: a shared scale is the mean magnitude of what it stands for."""
 
     @property
     def exponent_bits(self) -> int:
@@ -50,6 +41,19 @@ class Ternary(ElementFormat):
 
     def working_type(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return dtype
+
+
+@dataclass(frozen=True)
+class Ternary(_Signs):
+    """-1, 0 and 1 in two bits of two's complement; a shared scale is the mean magnitude (BitNet b1.58, arXiv:2402.17764, eq. 1–3)."""
+
+    @property
+    def symbol(self) -> str:
+        return "ternary"
+
+    @property
+    def bits(self) -> int:
+        return 2
 
     def snap(self, values: NDArray[Any], rng: np.random.Generator | None = None) -> NDArray[Any]:
         return _TWO_BITS.snap(values, rng)
@@ -65,7 +69,7 @@ class Ternary(ElementFormat):
 
 
 @dataclass(frozen=True)
-class Binary(ElementFormat):
+class Binary(_Signs):
     """-1 (pattern 1) and 1 (pattern 0); a shared scale is the mean magnitude, which is optimal (XNOR-Net, ECCV 2016, eq. 6).
 
     Zero becomes 1: a pattern of places has to say which elements are absent.
@@ -80,35 +84,8 @@ class Binary(ElementFormat):
         return 1
 
     @property
-    def exponent_bits(self) -> int:
-        return 0
-
-    @property
-    def significand_bits(self) -> int:
-        return 1
-
-    @property
-    def fixed_point_bits(self) -> int:
-        return 2
-
-    @property
-    def largest(self) -> float:
-        return 1.0
-
-    @property
-    def smallest(self) -> float:
-        return 1.0
-
-    @property
-    def scale_is_mean(self) -> bool:
-        return True
-
-    @property
     def keeps_zero(self) -> bool:
         return False
-
-    def working_type(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        return dtype
 
     def snap(self, values: NDArray[Any], rng: np.random.Generator | None = None) -> NDArray[Any]:
         if rng is not None:  # up with the probability of the distance from -1

@@ -27,33 +27,16 @@ from fiberloom.representation.formats.scales import scale_symbol, usual_rule
 from fiberloom.representation.formats.scaling import Per, Scales, Scaling, totals, usual_coarse
 
 
-@dataclass(frozen=True)
-class Scaled(NumberFormat):
-    """Elements times shared scales.
+class SharedScales(NumberFormat):
+    """Elements times scales that several share: what follows from the two formats.
 
     Attributes:
         element: format of an element.
         scaling: layout and format of the scales.
-        zero_point: unsigned codes shifted by the one that stands for 0, so that a block uses all of them between its
-            smallest and its largest value (Jacob et al., CVPR 2018, eq. 1); for integers.
-        title: customary name where it is not composed, such as ``nvfp4``.
     """
 
     element: ElementFormat
     scaling: Scaling
-    zero_point: bool = False
-    title: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.zero_point and not isinstance(self.element, Integer):
-            raise SpecError(f"{self.element.symbol} has no zero point", hint="only integers have one: int8/asymmetric")
-
-    @property
-    def name(self) -> str:
-        words = (
-            [self.scaling.rule.value] if self.title and self.scaling.rule else self._words() if not self.title else []
-        )
-        return "/".join([self.title or self.element.symbol, *words])
 
     @property
     def bits(self) -> int:
@@ -88,18 +71,55 @@ class Scaled(NumberFormat):
         return self.element.keeps_zero
 
     @property
+    def bits_beside_scale(self) -> int:
+        """Bits that are stored with every scale."""
+        return 0
+
+    @property
     def bits_per_element(self) -> float:
-        shared = self.scaling.scale.bits + (self.bits if self.zero_point else 0)
+        shared = self.scaling.scale.bits + self.bits_beside_scale
         return self.bits + (shared / self.block if self.block else 0.0)
+
+    def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
+        return super().storage_bits(shape, axis) + self.scaling.storage_bits(shape, axis, self.bits_beside_scale)
+
+
+@dataclass(frozen=True)
+class Scaled(SharedScales):
+    """Elements times shared scales.
+
+    Attributes:
+        element: format of an element.
+        scaling: layout and format of the scales.
+        zero_point: unsigned codes shifted by the one that stands for 0, so that a block uses all of them between its
+            smallest and its largest value (Jacob et al., CVPR 2018, eq. 1); for integers.
+        title: customary name where it is not composed, such as ``nvfp4``.
+    """
+
+    element: ElementFormat
+    scaling: Scaling
+    zero_point: bool = False
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.zero_point and not isinstance(self.element, Integer):
+            raise SpecError(f"{self.element.symbol} has no zero point", hint="only integers have one: int8/asymmetric")
+
+    @property
+    def name(self) -> str:
+        words = (
+            [self.scaling.rule.value] if self.title and self.scaling.rule else self._words() if not self.title else []
+        )
+        return "/".join([self.title or self.element.symbol, *words])
+
+    @property
+    def bits_beside_scale(self) -> int:
+        return self.bits if self.zero_point else 0
 
     def describe_scales(self) -> str:
         words = self.scaling.describe()
         words += f", {self.bits}-bit zero points" if self.zero_point else ""
         return words + (", mean magnitudes" if self.element.scale_is_mean else "")
-
-    def storage_bits(self, shape: Sequence[int], axis: int = -1) -> int:
-        scales = self.scaling.storage_bits(shape, axis, self.bits if self.zero_point else 0)
-        return super().storage_bits(shape, axis) + scales
 
     def significands(self, codes: NDArray[Any], choices: NDArray[Any] | None = None) -> NDArray[np.int64]:
         return self._steps.significands(codes)
