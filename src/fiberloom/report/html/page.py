@@ -1,4 +1,4 @@
-"""The file: template, style, scripts and data put together, with every text from outside escaped for where it goes."""
+"""The file: templates, style, scripts and data put together, with every text from outside escaped for where it goes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def page(content: Mapping[str, Any], generator: str) -> str:
 
 
 def document(
-    template: str, scripts: Sequence[str], name: str, content: Mapping[str, Any], totals: str, generator: str
+    body: str, scripts: Sequence[str], name: str, content: Mapping[str, Any], totals: str, generator: str
 ) -> str:
-    """A template with style, scripts and content.
+    """A page with style, scripts and content.
 
     Args:
-        template, scripts: names of assets.
+        body, scripts: names of assets: what the page shows, and what fills it.
         name: of what is reported on.
         content: with a ``headline``; the scripts' data.
         totals: HTML for readers without JavaScript.
@@ -60,6 +60,11 @@ def document(
         "content": script_json(content),
         "script": '"use strict";\n(() => {\n' + "\n".join(_asset(script) for script in scripts) + "\n})();",
     }
+    return _filled("page.html", parts | {"body": _filled(body, parts)})
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template with every ``{{name}}`` replaced; text of parts is not looked at again."""
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset(template))
 
 
