@@ -8,7 +8,7 @@ from typing import Final
 from fiberloom.workload.network import Network
 from fiberloom.workload.zoo.decoder import Decoder, decoder
 from fiberloom.workload.zoo.encoder import Encoder, TextEncoder, text_encoder
-from fiberloom.workload.zoo.passes import one_pass
+from fiberloom.workload.zoo.passes import Pass, of_one_pass
 
 # Devlin et al., NAACL'19, §3 (layers, width, heads; feed-forward four times as wide); vocabulary and positions of bert-*-uncased.
 BERT_BASE: Final = TextEncoder("bert_base", Encoder(12, 768, 12, 3072), vocabulary=30522, positions=512)
@@ -55,20 +55,15 @@ def encoder_of(model: TextEncoder, number_format: str = "fp32", source: str = ""
 def decoder_of(model: Decoder, number_format: str, source: str = "") -> Callable[..., Network]:
     """A function that makes the network of one pass of a decoder, by default in its published number format."""
 
+    @of_one_pass
     def make(
+        this: Pass,
         *,
-        batch: int = 1,
-        prompt: int | None = None,
-        seq: int | None = None,
-        context: int | None = None,
-        phase: str | None = None,
-        logits: str = "all",
         number_format: str = number_format,
         weight_format: str | None = None,
         cache_format: str | None = None,
         form: str | None = None,
     ) -> Network:
-        this = one_pass(batch=batch, prompt=prompt, seq=seq, context=context, phase=phase, logits=logits)
         return decoder(
             model, this, number_format=number_format, weight_format=weight_format, cache_format=cache_format, form=form,
             source=source or f"zoo: {model.name}",

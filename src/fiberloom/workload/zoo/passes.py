@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fiberloom.errors import SpecError, nearest
+from fiberloom.workload.network import Network
 
 PHASES: Final = ("prefill", "decode")
 PROMPT: Final = 128
@@ -76,3 +79,20 @@ def one_pass(
             hint="the context counts prompt and answer together",
         )
     return Pass(batch, prompt, prompt, context or prompt, last_only=logits == "last")
+
+
+def of_one_pass(make: Callable[..., Network]) -> Callable[..., Network]:
+    """`make` with the options of `one_pass`, by name, in the place of its first parameter, the pass.
+
+    Its signature says so: that is where callers look up which options a network takes.
+    """
+    options = inspect.signature(one_pass).parameters
+    own = list(inspect.signature(make).parameters.values())[1:]
+
+    def called(**given: Any) -> Network:
+        this = one_pass(**{name: given.pop(name) for name in options if name in given})
+        return make(this, **given)
+
+    answered: Any = called
+    answered.__signature__ = inspect.Signature([*options.values(), *own])
+    return called

@@ -8,7 +8,7 @@ from fiberloom.workload.importers.huggingface.decoders import layers, name
 from fiberloom.workload.importers.huggingface.fields import FUNCTIONS, Config
 from fiberloom.workload.network import Network
 from fiberloom.workload.zoo.encoder_decoder import EncoderDecoder, encoder_decoder
-from fiberloom.workload.zoo.passes import one_pass
+from fiberloom.workload.zoo.passes import Pass, of_one_pass
 from fiberloom.workload.zoo.state_space import StateSpace, state_space
 
 
@@ -81,19 +81,14 @@ def mamba(config: Config) -> Callable[..., Network]:
     )  # fmt: skip
     standard = config.number_format
 
+    @of_one_pass
     def make(
+        this: Pass,
         *,
-        batch: int = 1,
-        prompt: int | None = None,
-        seq: int | None = None,
-        context: int | None = None,
-        phase: str | None = None,
-        logits: str = "all",
         number_format: str = standard,
         weight_format: str | None = None,
         cache_format: str | None = None,
     ) -> Network:
-        this = one_pass(batch=batch, prompt=prompt, seq=seq, context=context, phase=phase, logits=logits)
         return state_space(
             model, this, number_format=number_format, weight_format=weight_format, cache_format=cache_format,
             source=config.file or "configuration",
