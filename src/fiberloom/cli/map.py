@@ -15,7 +15,7 @@ from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.saving import refuse_unwritable, save_for_timeloop, save_specification
 from fiberloom.cli.search_progress import shown, stopped_empty_handed
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, Target, read_target
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, Target, read_target, refuse_budgets
 from fiberloom.errors import MappingError, SpecError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def map_files(
             "--remainders with the exact mapper, which takes factors that divide the bounds",
             hint="name a sampling mapper, such as --mapper genetic, or leave --remainders out",
         )
-    for name, budget in (("--time", time), ("--evaluations", evaluations), ("--memory", memory)):
-        if budget is not None and not 0 < budget < float("inf"):
-            raise SpecError(f"{name} is {budget:g}", hint="a budget is a positive number")
+    refuse_budgets(time=time, evaluations=evaluations, memory=memory)
     for path in (output, timeloop, store):
         refuse_unwritable(path)
     target = read_target(

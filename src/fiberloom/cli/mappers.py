@@ -18,7 +18,7 @@ from fiberloom.cli.map import EXACT, MapperFiles
 from fiberloom.cli.output import console, print_all, print_json
 from fiberloom.cli.saving import make_folder, save
 from fiberloom.cli.search_progress import stopped_empty_handed
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target, refuse_budgets
 from fiberloom.errors import SpecError
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ def compare_mappers(
     json: AsJson = False,
 ) -> None:
     """Compare mappers: one map space, one model, one budget, several seeds; values as multiples of the optimum."""
-    for name, budget in (("--time", time), ("--evaluations", evaluations)):
-        if budget is not None and not 0 < budget < math.inf:
-            raise SpecError(f"{name} is {budget:g}", hint="a budget is a positive number")
+    refuse_budgets(time=time, evaluations=evaluations)
     if not 0 <= exact_time < math.inf:
         raise SpecError(f"--exact-time is {exact_time:g}", hint="a number of seconds, or 0 for no proof")
     if evaluations is None and time is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +11,8 @@ from fiberloom.cli.files import ArchitectureChoice, AsJson
 from fiberloom.cli.map import EXACT, MapperFiles
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.search_progress import shown
-from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target
-from fiberloom.errors import MappingError, SpecError, UnsupportedError
+from fiberloom.cli.target import ConstraintsFile, ObjectiveChoice, RemaindersChoice, read_target, refuse_budgets
+from fiberloom.errors import MappingError, UnsupportedError
 
 if TYPE_CHECKING:
     from fiberloom.mapper.axes import AxisSweep
@@ -44,8 +43,7 @@ def mapspace(
     json: AsJson = False,
 ) -> None:
     """Describe a map space: exact size, shares of canonical and valid mappings, what constraints fix, what axes decide."""
-    if not 0 < time < math.inf:
-        raise SpecError(f"--time is {time:g}", hint="a budget is a positive number")
+    refuse_budgets(time=time)
     target = read_target(
         files,
         architecture=arch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +110,13 @@ def read_target(
     return Target(
         replace(specification, mapping=None), SearchProblem(problem, space, wanted), tuple(dict.fromkeys(notes))
     )
+
+
+def refuse_budgets(**budgets: float | None) -> None:
+    """Raise unless the budgets that are given, by option, are positive and finite."""
+    for option, budget in budgets.items():
+        if budget is not None and not 0 < budget < math.inf:
+            raise SpecError(f"--{option} is {budget:g}", hint="a budget is a positive number")
 
 
 def _refuse_incomplete(specification: Specification, files: list[Path]) -> None:
