@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebooks" / "compression.ipynb"
-FACTS = """
-import json
-from pathlib import Path
+from notebooks import Run, run_notebook
 
-facts = {
+FACTS = """{
     "accuracy": accuracy(model), "found": found.to_dict(), "front": [point["scheme"] for point in found.front], "pick": pick,
     "proxy": proxy.to_dict("records"), "after": after, "interval": [low, high],
     "kept": [float((layer.weight != 0).float().mean()) for layer in trained if hasattr(layer, "weight")],
-}
-Path("facts.json").write_text(json.dumps(facts))
-"""
-
-
-class Run:
-    """The notebook after it was run, the folder in which it ran, and what its variables held in the end."""
-
-    def __init__(self, notebook: Any, folder: Path) -> None:
-        self.cells = {cell["id"]: cell for cell in notebook.cells}
-        self.folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-
-    @property
-    def points(self) -> Any:
-        return self.facts["found"]["points"]
+}"""
 
 
 @pytest.fixture(scope="module")
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    for package in ("torch", "sklearn", "plotly", "pandas", "ipykernel"):
-        pytest.importorskip(package)
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     folder = tmp_path_factory.mktemp("notebook")
-    answers = request.config.cache.mkdir("notebook-answers") if request.config.cache is not None else folder / "answers"
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (parameters,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
-    parameters.source = f"EPOCHS = 6\nSECONDS = 2\nCACHE = {str(answers)!r}"
-    notebook.cells.append(nbformat.v4.new_code_cell(FACTS))
-    nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
-    return Run(notebook, folder)
-
-
-def test_the_notebook_is_stored_without_outputs() -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    assert all(not c["outputs"] and c["execution_count"] is None for c in cells if c["cell_type"] == "code")
-
-
-def test_links_of_the_notebook_lead_somewhere() -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    links = re.findall(r"\]\(([^)#]+)\)", text)
-    assert len(links) >= 5
-    assert [link for link in links if not (NOTEBOOK.parent / link).exists()] == []
+    return run_notebook(
+        "compression.ipynb", {"EPOCHS": 6, "SECONDS": 2}, FACTS, ("torch", "sklearn"), request, folder, 900
+    )
 
 
 def test_the_network_learns_its_digits(run: Run) -> None:
@@ -76,7 +35,7 @@ def test_the_least_weight_error_is_not_the_least_output_error(run: Run) -> None:
 
 
 def test_patterns_cost_what_the_menu_of_a_design_holds(run: Run) -> None:
-    menu = {(p["design"], p["scheme"]): p["throughput"]["menu"] for p in run.points}
+    menu = {(p["design"], p["scheme"]): p["throughput"]["menu"] for p in run.facts["found"]["points"]}
     assert menu["stc", "C1(4:4)->C0(2:4) int8"] == 4.0
     assert menu["stc", "C1(4:8)->C0(2:4) int8"] == 4.0
     assert menu["highlight", "C1(4:8)->C0(2:4) int8"] == 8.0
@@ -88,7 +47,7 @@ def test_patterns_cost_what_the_menu_of_a_design_holds(run: Run) -> None:
 
 
 def test_nothing_beats_the_front(run: Run) -> None:
-    costed = [p for p in run.points if not p["refused"]]
+    costed = [p for p in run.facts["found"]["points"] if not p["refused"]]
     for point in costed:
         beaten = any(
             o["edp_j_s"] <= point["edp_j_s"]
@@ -103,7 +62,7 @@ def test_nothing_beats_the_front(run: Run) -> None:
 def test_plain_four_bit_formats_are_strong(run: Run) -> None:
     assert {"int4/v16/e4m3", "fp4/v16/e4m3"} & set(run.facts["front"])
     original = run.facts["found"]["quality"]["original"]
-    plain = next(p for p in run.points if p["scheme"] == "int4/v16/e4m3")
+    plain = next(p for p in run.facts["found"]["points"] if p["scheme"] == "int4/v16/e4m3")
     assert plain["quality"] < 1.25 * original
 
 
