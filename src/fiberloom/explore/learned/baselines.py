@@ -1,0 +1,215 @@
+"""What a learned model has to beat: constants, tables, neighbours, trees, and searches of the model itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiberloom.errors import MissingExtraError
+from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT, areas_mm2, levels
+from fiberloom.explore.learned.inputs import columns
+from fiberloom.explore.learned.labelling import Labels
+
+Designs = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Predictor(Protocol):
+    """Foretells a design for every row of labels, of which it reads bounds, dataflow and cap."""
+
+    def __call__(self, labels: Labels) -> Designs:
+        """Design numbers ``(n,)``."""
+        ...
+
+
+def most_frequent(train: Labels) -> Predictor:
+    """The design that is best most often."""
+    design = int(np.bincount(train.design, minlength=COUNT).argmax())
+    return lambda labels: np.full(len(labels), design)
+
+
+def most_lanes(train: Labels | None = None) -> Predictor:
+    """The largest array that fits the cap, then the largest buffer beside it. Learns nothing."""
+    return _largest(by=0)
+
+
+def largest_buffer(train: Labels | None = None) -> Predictor:
+    """The largest buffer that fits the cap, then the largest array beside it. Learns nothing."""
+    return _largest(by=1)
+
+
+def _largest(by: int) -> Predictor:
+    parts = levels(np.arange(COUNT))
+    ranking = np.lexsort((-parts[1 - by], -parts[by]))
+    areas = areas_mm2()[ranking]
+
+    def predict(labels: Labels) -> Designs:
+        return np.asarray(ranking[np.argmax(areas[None, :] <= labels.cap_mm2[:, None], axis=1)])
+
+    return predict
+
+
+_RESOLUTIONS = ((1.0, 4.0), (1.0, 2.0), (2.0, 2.0), (4.0, 1.0))
+"""Octaves to a cell of the shape, cells of the cap to an octave: finest table first. The finest has about as many cells as rows."""
+
+
+def table(train: Labels) -> Predictor:
+    """The most frequent design by dataflow and quantised shape and cap; unseen cells ask a coarser table, at last cap and dataflow."""
+
+    def keys(labels: Labels, octaves: float, per_octave: float) -> list[tuple[int, ...]]:
+        shape = np.floor(np.log2(labels.bounds) / octaves).astype(int)
+        cap = np.floor(np.log2(labels.cap_mm2) * per_octave).astype(int)
+        return [tuple(map(int, row)) for row in np.column_stack([labels.dataflow, cap, shape])]
+
+    def made(of: Callable[[Labels], list[tuple[int, ...]]]) -> dict[tuple[int, ...], int]:
+        cells: dict[tuple[int, ...], Counter[int]] = {}
+        for key, design in zip(of(train), train.design, strict=True):
+            cells.setdefault(key, Counter())[int(design)] += 1
+        return {key: counter.most_common(1)[0][0] for key, counter in cells.items()}
+
+    readers: list[Callable[[Labels], list[tuple[int, ...]]]] = [
+        lambda labels, o=octaves, p=per_octave: keys(labels, o, p) for octaves, per_octave in _RESOLUTIONS
+    ]
+    readers.append(lambda labels: [key[:2] for key in keys(labels, 1.0, 4.0)])
+    tables = [(reader, made(reader)) for reader in readers]
+    common = int(np.bincount(train.design, minlength=COUNT).argmax())
+
+    def predict(labels: Labels) -> Designs:
+        found: list[int | None] = [None] * len(labels)
+        for reader, cells in tables:
+            found = [f if f is not None else cells.get(key) for f, key in zip(found, reader(labels), strict=True)]
+        return np.array([common if f is None else f for f in found])
+
+    return predict
+
+
+def neighbours(train: Labels, count: int = 5) -> Predictor:
+    """The design that most of the nearest rows of the same dataflow have, near in log2 of bounds and cap (extra ``learn``)."""
+    _need_sklearn()
+    from sklearn.neighbors import KNeighborsClassifier
+
+    weights = np.array([1.0, 1.0, 1.0, 0.0, _CAP_WEIGHT])
+    by_dataflow = {}
+    for dataflow in np.unique(train.dataflow):
+        rows = train.dataflow == dataflow
+        model = KNeighborsClassifier(n_neighbors=min(count, int(rows.sum())), weights="distance")
+        by_dataflow[int(dataflow)] = model.fit(columns(train)[rows] * weights, train.design[rows])
+
+    def predict(labels: Labels) -> Designs:
+        made = np.zeros(len(labels), np.int64)
+        for dataflow, model in by_dataflow.items():
+            rows = labels.dataflow == dataflow
+            if rows.any():
+                made[rows] = model.predict(columns(labels)[rows] * weights)
+        return made
+
+    return predict
+
+
+_CAP_WEIGHT = 4.0  # a quarter of an octave of area matters as much as an octave of a bound; chosen on training rows
+
+
+def trees(train: Labels, *, iterations: int = 300) -> Predictor:
+    """Gradient-boosted trees: a regression of each part of the design, rounded (extra ``learn``).
+
+    The buffer is foretold first and is an input of the array's model, as both share the cap.
+    """
+    _need_sklearn()
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    x = columns(train)
+    buffer = HistGradientBoostingClassifier(max_iter=iterations // 3, categorical_features=[3], random_state=0)
+    buffer.fit(x, train.buffer_level)
+    array = HistGradientBoostingRegressor(
+        max_iter=iterations, categorical_features=[3], max_leaf_nodes=63, loss="absolute_error", random_state=0
+    )
+    array.fit(np.column_stack([x, train.buffer_level]), train.array_level)
+
+    def predict(labels: Labels) -> Designs:
+        features = columns(labels)
+        size = buffer.predict(features)
+        clusters = np.rint(array.predict(np.column_stack([features, size]))).clip(0, len(CLUSTERS) - 1)
+        return np.asarray(clusters.astype(np.int64) * len(BUFFER_KIB) + size)
+
+    return predict
+
+
+def random_search(labels: Labels, evaluations: int, seed: int = 0) -> Designs:
+    """The best of `evaluations` designs drawn without repetition within the cap; the true costs are looked up."""
+    rng = np.random.default_rng(seed)
+    areas = areas_mm2()
+    made = np.zeros(len(labels), np.int64)
+    for i, (product, cap) in enumerate(zip(labels.product, labels.cap_mm2, strict=True)):
+        within = np.flatnonzero(areas <= cap)
+        drawn = rng.permutation(within)[:evaluations]
+        made[i] = _best(drawn, labels.costs[product], areas)
+    return made
+
+
+def genetic(labels: Labels, evaluations: int, seed: int = 0, *, population: int = 10, tournament: int = 2) -> Designs:
+    """A genetic algorithm over the two levels, with the true costs: tournaments, one part from each parent, steps of a level.
+
+    Designs over the cap cost infinity and count as evaluations; a design that was evaluated before costs nothing again, and
+    the search ends after ten generations without a new design.
+    """
+    rng = np.random.default_rng(seed)
+    areas = areas_mm2()
+    made = np.zeros(len(labels), np.int64)
+    for i, (product, cap) in enumerate(zip(labels.product, labels.cap_mm2, strict=True)):
+        cost = np.where(areas <= cap, labels.costs[product], np.inf)
+        made[i] = _evolve(cost, areas, evaluations, rng, population, tournament)
+    return made
+
+
+_SPANS = np.array([len(CLUSTERS), len(BUFFER_KIB)])
+
+
+def _evolve(
+    cost: Floats, areas: Floats, evaluations: int, rng: np.random.Generator, population: int, tournament: int
+) -> int:
+    """The best design found; the smallest of all where none of those looked at is within the cap."""
+    parents = rng.integers(0, _SPANS, (population, 2))
+    seen: set[int] = set()
+    stale = 0
+    while True:
+        designs = parents @ np.array([len(BUFFER_KIB), 1])
+        for design in designs:
+            if len(seen) < evaluations:
+                seen.add(int(design))
+        if len(seen) >= evaluations or stale >= _STALE:
+            break
+        order = np.lexsort((areas[designs], cost[designs]))
+        rank = np.empty(population, int)
+        rank[order] = np.arange(population)
+        duels = rng.integers(0, population, (2, population - 1, tournament))
+        chosen = duels[np.arange(2)[:, None], np.arange(population - 1), rank[duels].argmin(axis=2)]
+        take = rng.random((population - 1, 2)) < 0.5
+        children = np.where(take, parents[chosen[0]], parents[chosen[1]])
+        small = rng.integers(-2, 3, children.shape)
+        anywhere = rng.integers(0, _SPANS, children.shape)
+        mutate = rng.random(children.shape)
+        children = np.where(mutate < 0.4, children + small, np.where(mutate < 0.5, anywhere, children))
+        parents = np.concatenate([parents[order[:1]], np.clip(children, 0, _SPANS - 1)])
+        fresh = set((parents @ np.array([len(BUFFER_KIB), 1])).tolist()) - seen
+        stale = 0 if fresh else stale + 1
+    found = np.array(sorted(seen))
+    best = _best(found, cost, areas)
+    return best if np.isfinite(cost[best]) else int(areas.argmin())
+
+
+_STALE = 10
+
+
+def _best(designs: Any, cost: Floats, areas: Floats) -> int:
+    return int(designs[np.lexsort((designs, areas[designs], cost[designs]))[0]])
+
+
+def _need_sklearn() -> None:
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("scikit-learn", "learn", "neighbours and gradient-boosted trees") from None
