@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fiberloom.cli.program import run
+from fiberloom.workload.profile.array_archive import write_arrays
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,16 @@ def test_tails_are_kept_when_asked(compressed: Any, tmp_path: Path) -> None:
     padded = compressed("tasd", tmp_path / "odd.npy", "--series", "1:4", "--on", "none")
     kept = compressed("tasd", tmp_path / "odd.npy", "--series", "1:4", "--on", "none", "--tail", "keep")
     assert (padded["density"], kept["density"]) == (0.3, 0.4)
+
+
+def test_arrays_may_have_any_name(compressed: Any, tmp_path: Path) -> None:
+    arrays = {name: np.ones((4, 8), np.float32) for name in ("file", "allow_pickle", "layers.0/weight")}
+    with (tmp_path / "in.npz").open("wb") as file:
+        write_arrays(file, arrays)
+    compressed("tasd", tmp_path / "in.npz", "--series", "2:4", "--on", "none", "-o", tmp_path / "out.npz")
+    saved = np.load(tmp_path / "out.npz")
+    assert set(saved.files) == set(arrays)
+    assert all(saved[name].sum() == 16 for name in arrays)
 
 
 def test_the_represented_tensor_and_its_terms_are_saved(gaussian: Path, compressed: Any, tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ def _others(model: str, represented: Mapping[str, NDArray[Any]], module: Any) ->
 
 def _write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     """All of it or nothing: written beside its place, and renamed into it."""
+    from fiberloom.workload.profile.array_archive import write_arrays
+
     if path.suffix == ".npy" and len(tensors) > 1:
         raise SpecError(f"{len(tensors)} tensors for {path}", hint="save them as .npz or .safetensors")
     part = path.with_name(f".{path.name}.part")
@@ -127,7 +129,7 @@ def _write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
             if path.suffix == ".npy":
                 np.save(file, next(iter(tensors.values())))
             elif path.suffix == ".npz":
-                np.savez(file, **tensors)  # type: ignore[arg-type]
+                write_arrays(file, tensors)
             else:
                 file.write(_safetensors().save(dict(tensors)))
         part.replace(path)

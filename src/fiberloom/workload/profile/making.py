@@ -256,10 +256,11 @@ class _Densities:
     def write(self) -> None:
         """Write the collected masks."""
         if self._arrays and self._values_file is not None:
+            from fiberloom.workload.profile.array_archive import write_arrays
             from fiberloom.workload.profile.yaml_file import write_whole
 
             content = io.BytesIO()
-            np.savez_compressed(content, **self._arrays)  # type: ignore[arg-type]
+            write_arrays(content, self._arrays, compressed=True)
             write_whole(self._values_file, content.getvalue())
 
 
