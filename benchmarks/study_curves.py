@@ -24,6 +24,7 @@ from fiberloom.errors import FiberloomError
 from fiberloom.mapper.comparison import Contestant, MapperComparison, compare
 from fiberloom.mapper.driver import run
 from fiberloom.mapper.search import SearchProblem, make, searchers
+from fiberloom.mapper.searchers.mind_mappings import MindMappings
 from fiberloom.report.search_curves import curves_svg
 from fiberloom.workload.layers import Layer, mind_mappings
 from study_problems import (
@@ -103,7 +104,8 @@ def _with_learned(comparison: MapperComparison, target: SearchProblem, samples: 
     started = time.perf_counter()
     first.prepare()
     print(f"surrogate of {target.problem.workload.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    surrogate = first.trained  # type: ignore[attr-defined]
+    assert isinstance(first, MindMappings)
+    surrogate = first.trained
     runs = tuple(
         run(make(LEARNED, target, seed, surrogate=surrogate), target, evaluations=comparison.evaluations, seed=seed)
         for seed in range(comparison.seeds)

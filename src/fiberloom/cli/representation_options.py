@@ -115,7 +115,8 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         command(**given, options=options)
 
     mine = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    called.__signature__ = inspect.Signature([*mine, *added])  # type: ignore[attr-defined]
+    described: Any = called
+    described.__signature__ = inspect.Signature([*mine, *added])
     called.__annotations__ = {p.name: p.annotation for p in (*mine, *added)}
     del called.__wrapped__  # else the signature underneath is looked at
     return called

@@ -256,13 +256,12 @@ def assess(
     if quality is not None and not isinstance(quality, Quality):
         name = getattr(quality, "__name__", type(quality).__name__.lower())
         quality = Quality(name, lower_is_better, quality)
-    by_tensor = isinstance(calibration, Mapping)
     return Assessment(
         weights,
         quality or Quality(),
         activations=activations,
         structure=activations_density,
-        inputs=calibration if by_tensor else None,  # type: ignore[arg-type]
-        batches=None if by_tensor or calibration is None else list(calibration),
+        inputs=calibration if isinstance(calibration, Mapping) else None,
+        batches=None if calibration is None or isinstance(calibration, Mapping) else list(calibration),
         search=search or Search(),
     ).run(designs, schemes, progress)

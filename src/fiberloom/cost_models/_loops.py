@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping as ByName
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fiberloom.cost_models._base import Words
 from fiberloom.mapping.nest import Mapping
@@ -95,17 +98,14 @@ def read_loops(problem: Problem, mapping: Mapping) -> Loops:
     packed = pack(problem, [mapping])
     variables, tensors = problem.variables, problem.tensors
 
-    def loops(factors: object, orders: object) -> tuple[tuple[Loop, ...], ...]:
+    def loops(factors: NDArray[Any], orders: NDArray[Any]) -> tuple[tuple[Loop, ...], ...]:
         return tuple(
             tuple(Loop(variables[d], int(row[d])) for d in order if row[d] > 1)
-            for row, order in zip(factors, orders, strict=True)  # type: ignore[call-overload]
+            for row, order in zip(factors, orders, strict=True)
         )
 
-    def names(flags: object) -> tuple[frozenset[str], ...]:
-        return tuple(
-            frozenset(name for name, flag in zip(tensors, row, strict=True) if flag)
-            for row in flags  # type: ignore[attr-defined]
-        )
+    def names(flags: NDArray[Any]) -> tuple[frozenset[str], ...]:
+        return tuple(frozenset(name for name, flag in zip(tensors, row, strict=True) if flag) for row in flags)
 
     return Loops(
         problem=problem,

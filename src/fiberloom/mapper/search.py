@@ -111,7 +111,7 @@ class Searcher(ABC):
     packages inside the constructor, so that listing searchers loads none of them.
     """
 
-    name: ClassVar[str]
+    name: str
     summary: ClassVar[str]
 
     finished: str = "exhausted"

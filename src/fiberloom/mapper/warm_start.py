@@ -81,7 +81,7 @@ class WarmStart(Searcher):
         """
         super().__init__(inner.target, inner.rng)
         self.inner = inner
-        self.name = f"{inner.name}, warm"  # type: ignore[misc]
+        self.name = f"{inner.name}, warm"
         self.sources = nearest_layers(self.space.workload, earlier, distance)[:neighbours]
         self.seeds = self._transferred(rescalings, mutants)
         self._left = self.seeds

@@ -12,6 +12,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ _NOTICE_SECONDS: Final = 2.0
 _functions: dict[Callable[..., Any], bool] = {}  # marked, and whether Python calls them in compiled form
 _dispatchers: dict[Callable[..., Any], Any] = {}
 _lock = threading.Lock()
-_announced = False
+_announced = threading.Event()
 
 
 def kernel(function: _F) -> _F:
@@ -45,8 +46,7 @@ def is_compiled() -> bool:
 def compile_kernel() -> None:
     """Switch to compiled functions. The first call of each on a machine compiles it, later ones load it from disk."""
     with _lock:
-        import fiberloom.model.kernel  # noqa: F401 - so that all functions of the model are marked
-
+        import_module("fiberloom.model.kernel")  # so that all functions of the model are marked
         marked = [f for f in _functions if f not in _dispatchers]
         if not marked:
             return
@@ -68,8 +68,7 @@ def compile_kernel() -> None:
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say what takes so long while this process runs the compiled kernel for the first time."""
-    global _announced  # noqa: PLW0603 - said once
-    if _announced:
+    if _announced.is_set():
         yield
         return
     notice = threading.Timer(
@@ -86,7 +85,7 @@ def announced() -> Iterator[None]:
         yield
     finally:
         notice.cancel()
-        _announced = True
+        _announced.set()
 
 
 def _drop_stale_caches(folders: set[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +46,8 @@ class GradientSearcher(GenerationalSearcher):
         orders: most combinations of stationary orders per rounding (DOSA: weight-, input- and output-stationary).
     """
 
-    name: ClassVar[str] = "gradient"
-    summary: ClassVar[str] = "gradient descent on relaxed tile factors through a differentiable model (DOSA)"
+    name = "gradient"
+    summary = "gradient descent on relaxed tile factors through a differentiable model (DOSA)"
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from importlib import import_module
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class MilpSearcher(GenerationalSearcher):
         orders: most combinations of loop orders per solution (CoSA: 1).
     """
 
-    name: ClassVar[str] = "milp"
-    summary: ClassVar[str] = "one mapping by mixed-integer programming with HiGHS (CoSA)"
+    name = "milp"
+    summary = "one mapping by mixed-integer programming with HiGHS (CoSA)"
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class MilpSearcher(GenerationalSearcher):
         if level is not None and level not in names:
             raise SpecError(f"there is no level '{level}' to order", hint=nearest(level, names))
         try:
-            import scipy.optimize  # noqa: F401
+            import_module("scipy.optimize")
         except ImportError:
             raise MissingExtraError("scipy", "search", "the mixed-integer mapper") from None
         capacity = target.problem.arrays["capacity"][0][: len(names)]

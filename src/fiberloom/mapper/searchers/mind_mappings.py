@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +42,8 @@ class MindMappings(GenerationalSearcher):
         capacity_weight: of the predicted excess of tiles over capacities, in powers of 2; ours (paper: 0, tiles need not fit there).
     """
 
-    name: ClassVar[str] = "mind-mappings"
-    summary: ClassVar[str] = "projected gradient descent on a learned surrogate of the model (Mind Mappings)"
+    name = "mind-mappings"
+    summary = "projected gradient descent on a learned surrogate of the model (Mind Mappings)"
 
     def __init__(
         self,

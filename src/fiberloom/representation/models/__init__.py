@@ -4,10 +4,12 @@ One way leads through it: `compress` finds the `layers` of a model, gives each a
 inputs), and puts a `compressed_layer` in its place. `quality` judges models; the searches choose what to compress to.
 """
 
+from importlib import import_module
+
 from fiberloom.errors import MissingExtraError
 
 try:
-    import torch as _torch  # noqa: F401
+    import_module("torch")
 except ImportError:
     raise MissingExtraError("torch", "torch", "a representation on a PyTorch model") from None
 
