@@ -1,0 +1,1 @@
+"""ArchGym's DRAM controller: ten parameters, a small event-driven model of our own, and traces."""
