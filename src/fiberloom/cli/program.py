@@ -22,6 +22,7 @@ from fiberloom.cli.cost_models import cost_models
 from fiberloom.cli.demo import demo
 from fiberloom.cli.designs import designs
 from fiberloom.cli.evaluate import evaluate
+from fiberloom.cli.explore import explore
 from fiberloom.cli.failure import EXIT_BROKEN_PIPE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, report
 from fiberloom.cli.formats import formats
 from fiberloom.cli.map import map_files
@@ -53,6 +54,7 @@ app.command("profile")(profile)
 app.add_typer(compress, name="compress")
 app.command("codesign")(codesign)
 app.add_typer(formats, name="formats")
+app.add_typer(explore, name="explore")
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")

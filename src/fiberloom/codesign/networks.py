@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.codesign.layer.evaluation import evaluate_all
 from fiberloom.codesign.layer.planning import Task, plan
 from fiberloom.codesign.network_cost import NetworkCost, OperatorCost, Search
@@ -17,7 +18,7 @@ Given = Any | Mapping[str, Any]
 
 def evaluate_networks(
     network: Network | str,
-    designs: Sequence[str],
+    designs: Sequence[str | DesignInfo],
     weights: Mapping[str, Given] | Callable[[str], Given],
     activations: Given = None,
     *,
@@ -30,6 +31,7 @@ def evaluate_networks(
 
     Args:
         network: a network, or what `fiberloom.workload.importers.read_network` takes.
+        designs: names of the library, or designs; names of the answers.
         weights: what the weights are on each design: a representation, or one by name of operator.
         activations: of products with weights, the same way.
         progress: told how many mappings are searched, and how many there are.
@@ -43,14 +45,15 @@ def evaluate_networks(
         network = read_network(network)
     search = search or Search()
     tasks: list[tuple[str, Operator, str | None, Task]] = []
-    left_out: dict[str, dict[str, str]] = {design: {} for design in designs}
-    for design in designs:
+    named = {design if isinstance(design, str) else design.name: design for design in designs}
+    left_out: dict[str, dict[str, str]] = {design: {} for design in named}
+    for design, described in named.items():
         given = weights(design) if callable(weights) else weights[design]
         for operator in network.einsums:
             tensor = next((n for n in operator.operands.values() if network.tensors[n].role is Role.PARAMETER), None)
             made = Task(
                 network.resolved(operator).model_copy(update={"name": operator.name}),
-                design,
+                described,
                 None if tensor is None else _of(given, operator, network),
                 None if tensor is None else _of(activations, operator, network),
                 name=operator.name,
@@ -69,10 +72,10 @@ def evaluate_networks(
         cache=search.cache,
         progress=progress,
     )
-    found: dict[str, list[OperatorCost]] = {design: [] for design in designs}
+    found: dict[str, list[OperatorCost]] = {design: [] for design in named}
     for (design, operator, tensor, _), cost in zip(tasks, costs, strict=True):
         found[design].append(OperatorCost(operator.name, tensor, operator.count, cost))
-    return {design: NetworkCost(design, tuple(found[design]), left_out[design]) for design in designs}
+    return {design: NetworkCost(design, tuple(found[design]), left_out[design]) for design in named}
 
 
 def _of(given: Given, operator: Operator, network: Network) -> Any:

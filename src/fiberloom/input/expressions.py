@@ -1,6 +1,6 @@
 """Arithmetic in YAML scalars: ``depth: 64 * 1024``, ``width: max(32, word_bits * 4)``.
 
-A closed grammar: numbers, names of an explicit scope, ``+ - * / // % **``, comparisons, ``and or not``,
+A closed grammar: numbers, names of an explicit scope, ``+ - * / // % **``, comparisons (also of texts, and ``in``), ``and or not``,
 ``a if c else b``, parentheses and a handful of functions. The text is parsed to a syntax tree of which only these
 nodes are accepted; nothing is executed as code.
 """
@@ -38,6 +38,7 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+_EQUALITY = (ast.Eq, ast.NotEq)
 _FUNCTIONS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
     "min": (min, 2, 8),
     "max": (max, 2, 8),
@@ -51,12 +52,12 @@ _FUNCTIONS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
 }
 
 
-def evaluate(text: str, scope: Mapping[str, Number] | None = None, *, where: Location | None = None) -> Number:
+def evaluate(text: str, scope: Mapping[str, Number | str] | None = None, *, where: Location | None = None) -> Number:
     """Value of an arithmetic expression.
 
     Args:
         text: the expression, at most 300 characters.
-        scope: the names that it may use.
+        scope: the names that it may use; those with texts only in comparisons.
         where: place for messages.
 
     Raises:
@@ -80,7 +81,16 @@ def evaluate(text: str, scope: Mapping[str, Number] | None = None, *, where: Loc
     return value
 
 
-def _value(node: ast.expr, scope: Mapping[str, Number], refuse: Callable[[str, str], SpecError], depth: int) -> Number:
+def names_in(text: str) -> frozenset[str]:
+    """Names that an expression uses; none where it is not an expression."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return frozenset()
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - _FUNCTIONS.keys()
+
+
+def _value(node: ast.expr, scope: Mapping[str, Number | str], refuse: Callable[[str, str], SpecError], depth: int) -> Number:
     if depth > MAX_DEPTH:
         raise refuse("it is nested too deeply", f"at most {MAX_DEPTH} levels of brackets")
 
@@ -92,9 +102,9 @@ def _value(node: ast.expr, scope: Mapping[str, Number], refuse: Callable[[str, s
         case ast.Constant(value=bool() | int() | float()):
             value = node.value
         case ast.Name(id=name):
-            if name not in scope:
-                raise refuse(f"'{name}' has no value", nearest(name, scope))
-            value = scope[name]
+            value = _named(name, scope, refuse)
+            if isinstance(value, str):
+                raise refuse(f"'{name}' is the text '{value}'", "compare it: name == 'text', or name in ('a', 'b')")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             value = -sub(operand)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -108,6 +118,12 @@ def _value(node: ast.expr, scope: Mapping[str, Number], refuse: Callable[[str, s
         case ast.BoolOp(op=op, values=values):
             truths = [bool(sub(v)) for v in values]
             value = all(truths) if isinstance(op, ast.And) else any(truths)
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple(elts=elements)]):
+            found = any(_term(left, scope, sub, refuse) == _term(e, scope, sub, refuse) for e in elements)
+            value = found == isinstance(op, ast.In)
+        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(isinstance(op, _EQUALITY) for op in ops):
+            sides = [_term(c, scope, sub, refuse) for c in (left, *comparators)]
+            value = all(_COMPARE[type(op)](a, b) for op, a, b in zip(ops, sides, sides[1:], strict=False))
         case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _COMPARE for op in ops):
             terms = [sub(left), *(sub(c) for c in comparators)]
             value = all(_COMPARE[type(op)](a, b) for op, a, b in zip(ops, terms, terms[1:], strict=False))
@@ -130,6 +146,27 @@ def _value(node: ast.expr, scope: Mapping[str, Number], refuse: Callable[[str, s
     if not isinstance(value, (int, float)) or not abs(value) <= MAX_MAGNITUDE:
         raise refuse("the result is out of range", "the result must be a finite number")
     return value
+
+
+def _named(name: str, scope: Mapping[str, Number | str], refuse: Callable[[str, str], SpecError]) -> Number | str:
+    if name not in scope:
+        raise refuse(f"'{name}' has no value", nearest(name, scope))
+    return scope[name]
+
+
+def _term(
+    node: ast.expr,
+    scope: Mapping[str, Number | str],
+    sub: Callable[[ast.expr], Number],
+    refuse: Callable[[str, str], SpecError],
+) -> Number | str:
+    """A side of a comparison: a text, a name of either kind, or arithmetic."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return text
+        case ast.Name(id=name):
+            return _named(name, scope, refuse)
+    return sub(node)
 
 
 def _power(base: Number, exponent: Number, refuse: Callable[[str, str], SpecError]) -> Number:

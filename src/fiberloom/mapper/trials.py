@@ -18,8 +18,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from fiberloom import __version__
 from fiberloom.errors import MissingExtraError, SpecError
+from fiberloom.mapper.database_file import DatabaseFile
 from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapper.search import Outcome, Searcher, SearchProblem
 from fiberloom.mapping.packed import ROWS, PackedMappings
@@ -34,14 +34,7 @@ from fiberloom.mapping.packed import ROWS, PackedMappings
 if TYPE_CHECKING:
     import pandas
 
-FORMAT: Final = 1
-"""Version of the file's layout."""
-
-_APPLICATION: Final = 0x66696265
-"""Application id in the header of the file ("fibe"), by which SQLite files tell whose they are."""
-
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
   run INTEGER PRIMARY KEY, searcher TEXT NOT NULL, hyper_parameters TEXT NOT NULL, seed INTEGER, version TEXT NOT NULL,
   links BLOB NOT NULL
@@ -57,7 +50,7 @@ _LEVEL: Final = 1
 """Of zlib: factors and orders are small repeating numbers, which the fastest level already shrinks some tenfold."""
 
 
-class TrialStore:
+class TrialStore(DatabaseFile):
     """Trials of one problem, of any number of runs.
 
     Args:
@@ -67,32 +60,10 @@ class TrialStore:
         SpecError: when the file is not a trial store, or can't be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        try:
-            self._database = sqlite3.connect(self.path, isolation_level=None)
-            self._claim()
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.executescript(_TABLES)
-        except sqlite3.Error as error:
-            raise self._refused(str(error)) from None
-        found = self._meta().get("format", str(FORMAT))
-        if found != str(FORMAT):
-            raise SpecError(
-                f"{self.path} has layout {found} of trial stores, this version writes {FORMAT}",
-                hint="store the trials of this version in a new file",
-            )
-
-    def __enter__(self) -> TrialStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the file back; it can be opened again."""
-        self._database.close()
+    what = "trial store"
+    application = 0x66696265  # "fibe"
+    layout = 1
+    tables = _TABLES
 
     def open_run(self, target: SearchProblem, searcher: Searcher, *, seed: int | None, resume: bool = False) -> int:
         """A new run, or with `resume` the last one of the same searcher, hyper-parameters and seed if there is one.
@@ -229,7 +200,7 @@ class TrialStore:
                 "tensors": target.problem.tensors,
                 "levels": target.problem.level_names,
             }
-            entries = {"format": FORMAT, "fiberloom": __version__, **parts}
+            entries = {"fiberloom": __version__, **parts}
             entries |= {k: json.dumps(list(v)) for k, v in axes.items()}
             with self._transaction():
                 self._database.executemany(
@@ -248,49 +219,8 @@ class TrialStore:
     def _objective(self) -> Objective:
         return parse_objective(self._meta().get("objective", "edp"))
 
-    def _meta(self) -> dict[str, str]:
-        return {row["key"]: row["value"] for row in self._query("SELECT key, value FROM meta")}
-
-    def _query(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        cursor = self._database.cursor()
-        cursor.row_factory = sqlite3.Row
-        return cursor.execute(sql, values)
-
     def _batches(self, condition: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         return self._query(f"SELECT * FROM batches {condition}", values)
-
-    def _claim(self) -> None:
-        """Mark an empty file as a trial store; refuse one that another program made, unchanged."""
-        mark = self._database.execute("PRAGMA application_id").fetchone()[0]
-        if mark == _APPLICATION:
-            return
-        if mark or self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            raise self._refused("it is a database of another program")
-        self._database.execute(f"PRAGMA application_id = {_APPLICATION}")
-
-    def _refused(self, reason: str) -> SpecError:
-        return SpecError(
-            f"{self.path} can't be used as a trial store: {reason}",
-            hint="name a new file in an existing folder, or one that a search wrote",
-        )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of it in the file, or nothing."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise SpecError(
-                f"trials can't be written to {self.path}: {error}",
-                hint="another search may hold the file, or the disk be full; name another file",
-            ) from None
 
     def _run_links(self, run: int) -> NDArray[Any]:
         blob = self._query("SELECT links FROM runs WHERE run = ?", (run,)).fetchone()["links"]

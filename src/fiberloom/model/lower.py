@@ -228,6 +228,16 @@ def _check_limits(workload: Einsum, architecture: Architecture, variables: int, 
             raise UnsupportedError(f"{found} {what}", hint=f"the model takes at most {most}")
 
 
+def areas_um2(architecture: Architecture, rule_set: str | Rules = "fiberloom") -> dict[str, float]:
+    """Area of one instance of every component, by name, without a workload.
+
+    Raises:
+        SpecError: when the component library does not know something.
+    """
+    chosen = rules(rule_set)
+    return {c.name: _energies(c, architecture, chosen).area_um2 for c in (architecture.compute, *architecture.levels)}
+
+
 def _record(**fields: Any) -> Array:
     """A `PROBLEM` record of shape ``(1,)``; arrays fill the leading part of their field.
 

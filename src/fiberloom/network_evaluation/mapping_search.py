@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom.architecture.features import without_features
 from fiberloom.architecture.levels import Architecture
+from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.architecture.sparse import SafKind
 from fiberloom.errors import FiberloomError, MappingError, UnsupportedError
 from fiberloom.mapping.constraints import Constraints
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 EXACT: Final = "exact"
 """The exact mapper's name; the others are `fiberloom.mapper.search.searchers`."""
+
+DATAFLOW: Final = "dataflow"
+"""No search: the mapping that the design's own dataflow gives."""
 
 SAMPLING_SECONDS: Final = 10.0
 """Budget of a sampling mapper that is given none, per layer."""
@@ -42,11 +46,11 @@ class MappingJob:
     Attributes:
         einsum, architecture, constraints: under the same names.
         objective: as `fiberloom.mapper.objective.parse_objective` reads it.
-        mapper: ``exact`` or a searcher's name.
+        mapper: ``exact``, ``dataflow`` or a searcher's name.
         seconds: most time of the search; None: until it ends by itself (sampling mappers without a budget: 10 s).
         memory_mb: most memory for the exact mapper's labels.
         evaluations, seed, hyper_parameters: of a sampling mapper.
-        design: name in the library, whose dataflow is the mapping to beat; None for another architecture.
+        design: whose dataflow is the mapping to beat; None for an architecture that has none.
     """
 
     einsum: Einsum
@@ -59,7 +63,7 @@ class MappingJob:
     evaluations: int | None = None
     seed: int = 0
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
-    design: str | None = None
+    design: DesignInfo | None = None
 
     def key(self) -> str:
         """Hash of everything that the answer depends on, names and budgets of time and memory apart."""
@@ -76,9 +80,11 @@ class MappingJob:
                 "objective": self.objective,
                 "mapper": self.mapper,
                 "sampling": None
-                if self.mapper == EXACT
+                if self.mapper in (EXACT, DATAFLOW)
                 else [self.evaluations, self.seed, dict(self.hyper_parameters)],
-                "design": self.design,
+                "dataflow": None
+                if self.design is None
+                else [list(self.design.operands.items()), self.design.output, repr(self.design.dataflow)],
             }
         )
 
@@ -161,7 +167,7 @@ def _solved(job: MappingJob) -> dict[str, Any]:
     target = SearchProblem(problem, space, parse_objective(job.objective))
     failure: FiberloomError | None = None
     try:
-        mapping, certificate, facts = (_exact if job.mapper == EXACT else _sampled)(job, target)
+        mapping, certificate, facts = _WAYS.get(job.mapper, _sampled)(job, target)
     except (MappingError, UnsupportedError) as error:
         if job.mapper != EXACT:
             raise
@@ -195,6 +201,15 @@ def _exact(job: MappingJob, target: SearchProblem) -> tuple[LoopNest, Certificat
     return optimum.mappings[best], optimum.certificate, {"stopped": stopped, "found_by": EXACT}
 
 
+def _own(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, Certificate | None, dict[str, Any]]:
+    """The dataflow's mapping, which `_or_dataflow` fills in."""
+    if job.design is None:
+        raise UnsupportedError("the architecture has no dataflow of its own", hint="name a mapper, such as exact")
+    if job.constraints.levels:
+        raise UnsupportedError("a dataflow beside constraints", hint="leave the constraints out, or name a mapper")
+    return None, None, {"stopped": DATAFLOW, "found_by": DATAFLOW}
+
+
 def _sampled(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, Certificate | None, dict[str, Any]]:
     from fiberloom.mapper.certificate import Certificate
     from fiberloom.mapper.driver import run
@@ -214,6 +229,10 @@ def _sampled(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, C
     bound = min(floor(target) or 0.0, result.value)
     gap = (result.value - bound) / result.value if result.value else 0.0
     return result.best, Certificate("none", bound, gap, target.objective.name), facts
+
+
+_WAYS: Final = {EXACT: _exact, DATAFLOW: _own}
+"""How a mapper finds a mapping, where it is no searcher."""
 
 
 def _or_dataflow(

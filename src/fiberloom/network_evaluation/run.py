@@ -14,7 +14,7 @@ from fiberloom.network_evaluation.assembly import Placed, assemble
 from fiberloom.network_evaluation.cache import ResultCache, default_folder
 from fiberloom.network_evaluation.cases import Case, Widths, fitted, layers_of
 from fiberloom.network_evaluation.designs import Bound, Design, read_designs
-from fiberloom.network_evaluation.mapping_search import EXACT, MappingJob, seen_by
+from fiberloom.network_evaluation.mapping_search import DATAFLOW, EXACT, MappingJob, seen_by
 from fiberloom.network_evaluation.result import NetworkResult
 from fiberloom.network_evaluation.workers import run_jobs
 from fiberloom.workload.network import Network
@@ -52,7 +52,7 @@ class _Search:
 
     def facts(self) -> dict[str, Any]:
         """For the result."""
-        sampling = self.mapper != EXACT
+        sampling = self.mapper not in (EXACT, DATAFLOW)
         return {
             "objective": self.objective,
             "mapper": {
@@ -75,7 +75,7 @@ class _Search:
             evaluations=self.evaluations,
             seed=self.seed,
             hyper_parameters=self.hyper_parameters,
-            design=design.info.name if design.info is not None else None,
+            design=design.info,
         )
 
 
@@ -105,13 +105,13 @@ def run_network(
         network: a network, a name or file that `fiberloom.workload.importers.read_network` takes, or several cases of one.
         architectures: names of the library, YAML files, or architectures.
         objective: what every layer's mapping minimises (`fiberloom.mapper.objective.parse_objective`).
-        mapper: ``exact`` or a searcher's name.
+        mapper: ``exact``, ``dataflow`` (no search: the design's own) or a searcher's name.
         seconds: most time per layer; None: 30 s for the exact mapper, 10 s for a sampling one without a budget.
         evaluations, seed, hyper_parameters: of a sampling mapper.
         widths: ``fit``, ``network`` or ``design`` (`Widths`).
         keep_on_chip: hold intermediates on chip where they fit (`fiberloom.network_evaluation.chip_residency`).
         fuse: compute element-wise operators as the output of an Einsum leaves the array (`fiberloom.network_evaluation.fusion`).
-        jobs: worker processes; None: one per core.
+        jobs: worker processes; None: one per core; 0: search in this process.
         cache: True for the user's cache folder, a folder, or False for none.
         progress: called when a search begins or ends.
 
@@ -123,11 +123,11 @@ def run_network(
     designs = read_designs(list(architectures))
     search = _search(objective, mapper, seconds, evaluations, seed, hyper_parameters or {})
     chosen_widths = _widths(widths)
-    if jobs is not None and jobs < 1:
-        raise SpecError(f"{jobs} jobs", hint="at least one process searches; leave it out for one per core")
+    if jobs is not None and jobs < 0:
+        raise SpecError(f"{jobs} jobs", hint="0 searches in this process; leave it out for one process per core")
     store = ResultCache(_folder(cache))
     placed = _place(cases, designs, chosen_widths, search)
-    _answer(placed, search, store, jobs or os.cpu_count() or 1, progress or (lambda news: None))
+    _answer(placed, search, store, (os.cpu_count() or 1) if jobs is None else jobs, progress or (lambda news: None))
     return assemble(cases, designs, placed, search.facts(), chosen_widths, store, keep_on_chip=keep_on_chip, fuse=fuse)
 
 
@@ -154,13 +154,13 @@ def _search(
     from fiberloom.mapper.objective import parse_objective
     from fiberloom.mapper.searchers import SEARCHERS
 
-    known = (EXACT, *SEARCHERS)
+    known = (EXACT, DATAFLOW, *SEARCHERS)
     if mapper not in known:
         raise SpecError(f"there is no mapper '{mapper}'", hint=nearest(mapper, known))
     for name, budget in (("seconds", seconds), ("evaluations", evaluations)):
         if budget is not None and not 0 < budget < float("inf"):
             raise SpecError(f"{name} is {budget:g}", hint="a budget is a positive number")
-    if mapper == EXACT and (evaluations is not None or hyper_parameters):
+    if mapper in (EXACT, DATAFLOW) and (evaluations is not None or hyper_parameters):
         raise SpecError("evaluations and hyper-parameters are for sampling mappers", hint="leave them out, or name one")
     if seconds is None and mapper == EXACT:
         seconds = SECONDS
@@ -246,7 +246,7 @@ def _answer(
         say()
 
     say()
-    run_jobs([job for _, job in todo], min(workers, max(1, len(todo))), started=begin, done=end)
+    run_jobs([job for _, job in todo], min(workers, len(todo)), started=begin, done=end)
 
 
 def _difficulty(job: MappingJob) -> float:

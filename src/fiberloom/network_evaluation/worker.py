@@ -21,7 +21,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     while True:
         job = jobs.get()
-        send(answers, _warmed() if job is None else _solved(job))
+        send(answers, warm() if job is None else _solved(job))
 
 
 def _listen(jobs: queue.SimpleQueue[Any]) -> None:
@@ -33,7 +33,8 @@ def _listen(jobs: queue.SimpleQueue[Any]) -> None:
         os._exit(0)
 
 
-def _warmed() -> dict[str, Any]:
+def warm() -> dict[str, Any]:
+    """Load the compiled kernel and the exact mapper by a search that is nothing else."""
     from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
     from fiberloom.network_evaluation.mapping_search import MappingJob, solve
     from fiberloom.workload.einsum import Einsum

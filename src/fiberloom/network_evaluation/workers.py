@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from fiberloom.network_evaluation.mapping_search import MappingJob
+from fiberloom.network_evaluation.mapping_search import MappingJob, solve
 
 _LENGTH: Final = struct.Struct("<Q")
 _ONE_THREAD: Final = (
@@ -110,11 +110,16 @@ def run_jobs(
     """Solve `jobs` in their order on several processes.
 
     Args:
-        workers: most processes at a time.
+        workers: most processes at a time; 0: in this one.
         started, done: called in this thread with the job's index, and its answer.
     """
     waiting = deque(range(len(jobs)))
     if not waiting:
+        return
+    if workers == 0:
+        for number, job in enumerate(jobs):
+            started(number)
+            done(number, solve(job))
         return
     news: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
     running: list[_Worker] = []

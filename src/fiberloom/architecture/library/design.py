@@ -24,6 +24,7 @@ FIELDS = (
     "title", "paper", "venue", "year", "summary", "computes", "operands", "output", "weights_density", "menu",
     "parameters", "dataflow",
 )  # fmt: skip
+NEEDED = ("computes", "operands", "output", "dataflow")
 KINDS = ("weights", "activations", "left", "right")
 _GROWTH = re.compile(r"([A-Z])(?:/(\w+))?(?:<=(\d+))?")
 
@@ -77,7 +78,8 @@ class DesignInfo:
         dataflow: with role names.
         treatments: one per tensor.
         menu: patterns, formats and terms that the hardware runs; None where the file does not say.
-        settings: values of the file's `variables`, which `describe` and `load` can set.
+        settings: values of the file's `variables`, which `with_settings` changes.
+        root: the file that it was read from.
     """
 
     name: str
@@ -96,6 +98,25 @@ class DesignInfo:
     treatments: tuple[TensorTreatment, ...]
     menu: Menu | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
+    root: Field | None = field(default=None, compare=False, repr=False)
+
+    def with_settings(self, settings: Mapping[str, float]) -> DesignInfo:
+        """The design with other values for its file's `variables`.
+
+        Raises:
+            SpecError: for a variable that its file does not have.
+        """
+        if not settings or self.root is None:
+            return self
+        source = self.root.source
+        for variable in settings:
+            if variable not in self.settings:
+                raise SpecError(
+                    f"design '{self.name}' has no setting '{variable}'", hint=nearest(variable, self.settings)
+                )
+        variables = {**(source.data.get("variables") or {}), **settings}
+        changed = dataclasses.replace(source, data={**source.data, "variables": variables})
+        return parse_design(self.name, type(self.root)(changed.data, changed))
 
     @property
     def lanes(self) -> int:
@@ -130,37 +151,47 @@ def _read(name: str, settings: tuple[tuple[str, float], ...]) -> DesignInfo:
     # The readers of files stand above this package; they are needed only when a design is asked for.
     parse_yaml = import_module("fiberloom.input.yaml_source").parse_yaml
     field_of = import_module("fiberloom.input.field").Field
-    read_native = import_module("fiberloom.input.native").read_native
     text = resources.files(__package__).joinpath(f"{known}.yaml").read_text(encoding="utf-8")
     (source,) = parse_yaml(text, f"{known}.yaml")
-    defaults = source.data.get("variables") or {}
-    for variable, value in settings:
-        if variable not in defaults:
-            raise SpecError(f"design '{known}' has no setting '{variable}'", hint=nearest(variable, defaults))
-        defaults[variable] = value
-    root: Field = field_of(source.data, source)
+    return parse_design(known, field_of(source.data, source)).with_settings(dict(settings))
+
+
+def parse_design(name: str, root: Field) -> DesignInfo:
+    """A design from the sections of a file: ``design:`` and ``architecture:``.
+
+    Raises:
+        SpecError: with the place of what is missing or wrong.
+    """
+    read_native = import_module("fiberloom.input.native").read_native
     sections = root.mapping()
+    for needed in ("design", "architecture"):
+        if needed not in sections:
+            raise root.error(f"'{needed}' is missing", f"add '{needed}:'")
     design = sections.pop("design")
     _, architecture, _ = read_native(sections)
-    return dataclasses.replace(_design(known, design, architecture), settings=dict(defaults))
+    made = _design(name, design, architecture)
+    return dataclasses.replace(made, settings=root.value.get("variables") or {}, root=root)
 
 
 def _design(name: str, section: Field, architecture: Architecture) -> DesignInfo:
     fields = section.mapping()
     section.refuse_unknown(fields, FIELDS)
+    for needed in NEEDED:
+        if needed not in fields:
+            raise section.error(f"'{needed}' is missing", f"add '{needed}:'")
     operands = {role: kind.one_of(KINDS, "operand") for role, kind in fields["operands"].mapping().items()}
     return DesignInfo(
         name=name,
-        title=fields["title"].text(),
-        paper=fields["paper"].text(),
-        venue=fields["venue"].text(),
-        year=fields["year"].integer(),
-        summary=fields["summary"].text(),
+        title=fields["title"].text() if "title" in fields else "",
+        paper=fields["paper"].text() if "paper" in fields else "",
+        venue=fields["venue"].text() if "venue" in fields else "",
+        year=fields["year"].integer() if "year" in fields else 0,
+        summary=fields["summary"].text() if "summary" in fields else "",
         computes=tuple(fields["computes"].names()),
         operands=operands,
         output=fields["output"].text(),
         weights_density=fields["weights_density"].text() if "weights_density" in fields else None,
-        parameters=tuple(_parameter(entry) for entry in fields["parameters"].items()),
+        parameters=tuple(_parameter(e) for e in fields["parameters"].items()) if "parameters" in fields else (),
         dataflow=tuple(_level_dataflow(entry) for entry in fields["dataflow"].items()),
         architecture=architecture,
         menu=read_menu(fields["menu"]) if "menu" in fields else None,

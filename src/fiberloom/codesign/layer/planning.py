@@ -36,13 +36,14 @@ class Task:
 
     Attributes:
         layer: an Einsum of two operands, or (m, n, k) of a matrix product: rows of weights, columns, reduced length.
+        design: a name of the library, or a design.
         weights, activations: a `Representation`, its text, a pattern, a share of non-zeros, or None for dense.
         settings: other values for the design's own variables.
         patterns: for weights, in place of those of the design's menu; ``C1(4:{4..7})->C0(2:4)`` spells out a range.
     """
 
     layer: Einsum | Gemm
-    design: str
+    design: str | DesignInfo
     weights: Any = None
     activations: Any = None
     name: str = "layer"
@@ -123,7 +124,8 @@ def plan(task: Task) -> Plan:
 
 def _described(task: Task, settings: Mapping[str, float]) -> DesignInfo:
     """The design with its settings and patterns."""
-    info = describe(task.design, {**task.settings, **settings})
+    given = describe(task.design) if isinstance(task.design, str) else task.design
+    info = given.with_settings({**task.settings, **settings})
     if not task.patterns or info.menu is None:
         return info
     return replace(info, menu=replace(info.menu, weights=expanded_patterns(task.patterns)))

@@ -22,7 +22,7 @@ def answers(
     """The answer of every job, equal ones searched once.
 
     Args:
-        workers: most processes; None: one per core.
+        workers: most processes; None: one per core; 0: in this one.
         cache: True for the user's cache folder, a folder, or False for none.
         progress: told how many searches are done, and how many there are.
     """
@@ -47,6 +47,9 @@ def answers(
             progress(sum(key in known for key in order), len(order))
 
     if order:
-        most = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
-        run_jobs(list(todo.values()), max(1, min(most, len(order))), done=done)
+        run_jobs(list(todo.values()), min(_cores() if workers is None else workers, len(order)), done=done)
     return [known[key] for key in keys]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

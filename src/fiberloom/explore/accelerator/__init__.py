@@ -1,0 +1,5 @@
+"""Exploring accelerators for whole networks."""
+
+from fiberloom.explore.accelerator.problem import AcceleratorProblem
+
+__all__ = ["AcceleratorProblem"]

@@ -1,0 +1,163 @@
+"""Agents: who proposes designs. They ask and are told, and never evaluate anything themselves."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fiberloom.errors import SpecError, nearest
+from fiberloom.explore.goal import Goal
+from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.space import Point
+from fiberloom.explore.trial import Trial
+
+
+class Agent(ABC):
+    """Proposes designs and learns from what becomes of them.
+
+    A subclass is one published way to search: `name` and `summary` say which, the keyword arguments of its constructor are
+    its hyper-parameters with the paper's defaults, each kept as an attribute of the same name. All randomness comes from
+    `rng`, so that a seed and the hyper-parameters determine every proposal; that is what resuming a run builds on. Optional
+    packages are imported in the constructor.
+
+    Args:
+        problem: `problem.space` is searched.
+        goal: objectives and limits; trials arrive judged by it.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    several: ClassVar[bool] = False
+    """Whether it searches for a front by itself; others see `Trial.penalised` alone."""
+
+    finished: str = "exhausted"
+    """Why `ask` had nothing more to propose."""
+
+    def __init__(self, problem: DesignProblem, goal: Goal, rng: np.random.Generator) -> None:
+        self.problem = problem
+        self.space = problem.space
+        self.goal = goal
+        self.rng = rng
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Point] | None:
+        """At most `n` and at least one design to try, or None when there is nothing more to propose.
+
+        Everything that was asked is told before the next call.
+        """
+
+    @abstractmethod
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """What became of the designs of the last `ask`, in their order."""
+
+    def close(self) -> None:  # noqa: B027 - most agents hold nothing
+        """Give back what the agent holds, such as another process."""
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Hyper-parameters and their defaults."""
+        parameters = list(inspect.signature(cls).parameters.values())[3:]
+        return {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+    @property
+    def hyper_parameters(self) -> dict[str, Any]:
+        """Hyper-parameters of this search."""
+        return {name: getattr(self, name) for name in self.defaults()}
+
+    def bounded(self, parameter: str, low: float, high: float = math.inf) -> None:
+        """Check a hyper-parameter.
+
+        Raises:
+            SpecError: unless it is a number from `low` to `high`.
+        """
+        value = getattr(self, parameter)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise SpecError(f"{parameter} of '{self.name}' is {value}", hint=f"it is a number {limits}")
+
+
+class GenerationalAgent(Agent):
+    """An agent that thinks in generations of its own size; however `ask` cuts them, its trials are the same.
+
+    Subclasses implement `propose` and `learn`.
+    """
+
+    def __init__(self, problem: DesignProblem, goal: Goal, rng: np.random.Generator) -> None:
+        super().__init__(problem, goal, rng)
+        self._waiting: list[Point] = []
+        self._told: list[Trial] = []
+
+    @abstractmethod
+    def propose(self) -> list[Point] | None:
+        """The next generation, or None when there is nothing more to propose."""
+
+    @abstractmethod
+    def learn(self, trials: Sequence[Trial]) -> None:
+        """What became of a whole generation, in the order proposed."""
+
+    def ask(self, n: int) -> list[Point] | None:
+        """The next designs of the generation; a new one when all are told."""
+        if not self._waiting:
+            generation = self.propose()
+            if not generation:
+                return None
+            self._waiting = list(generation)
+        asked, self._waiting = self._waiting[:n], self._waiting[n:]
+        return asked
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Kept until the whole generation is told."""
+        self._told += trials
+        if not self._waiting:
+            told, self._told = self._told, []
+            self.learn(told)
+
+
+class _Agents(Mapping[str, type[Agent]]):
+    """Agents by name, each loaded when it is first asked for."""
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = homes
+
+    def __getitem__(self, name: str) -> type[Agent]:
+        module, _, cls = self._homes[name].partition(":")
+        loaded: type[Agent] = getattr(import_module(f"fiberloom.explore.agents.{module}"), cls)
+        return loaded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
+def agents() -> Mapping[str, type[Agent]]:
+    """Every agent by its name; iterating over names loads no module."""
+    from fiberloom.explore.agents import AGENTS
+
+    return _Agents(AGENTS)
+
+
+def make_agent(name: str, problem: DesignProblem, goal: Goal, rng: np.random.Generator | int, **hyper: Any) -> Agent:
+    """The agent `name`; `rng` may be a seed.
+
+    Raises:
+        SpecError: for a name or a hyper-parameter that does not exist (with the nearest one), or a value out of range.
+        MissingExtraError: when it needs a package that is not installed.
+    """
+    known = agents()
+    if name not in known:
+        raise SpecError(f"there is no agent '{name}'", hint=nearest(name, known))
+    chosen = known[name]
+    legal = chosen.defaults()
+    for parameter in hyper:
+        if parameter not in legal:
+            raise SpecError(f"'{name}' has no hyper-parameter '{parameter}'", hint=nearest(parameter, legal))
+    generator = np.random.default_rng(rng) if isinstance(rng, int) else rng
+    return chosen(problem, goal, generator, **hyper)

@@ -1,0 +1,44 @@
+"""Executors: where designs are evaluated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import ClassVar, Self
+
+from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.space import Point
+from fiberloom.explore.trial import Evaluated
+
+
+class Executor(ABC):
+    """Evaluates designs, several at a time; used as a context that gives its processes back.
+
+    Attributes:
+        workers: how many designs it evaluates at a time.
+    """
+
+    name: ClassVar[str]
+    workers: int = 1
+
+    def __init__(self, problem: DesignProblem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def evaluate(self, points: Sequence[Point], done: Callable[[int, Evaluated], None]) -> None:
+        """Evaluate all `points`; `done` is called in this thread with the index of each as it is ready, once.
+
+        An evaluation whose process ends has the status ``failed``, with the reason; it never raises.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027 - an executor in this process holds nothing
+        """End its processes."""

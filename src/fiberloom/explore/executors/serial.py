@@ -1,0 +1,20 @@
+"""Evaluation in this process, one design after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fiberloom.explore.executors._base import Executor
+from fiberloom.explore.space import Point
+from fiberloom.explore.trial import Evaluated
+
+
+class Serial(Executor):
+    """In this process."""
+
+    name = "serial"
+
+    def evaluate(self, points: Sequence[Point], done: Callable[[int, Evaluated], None]) -> None:
+        self.problem.prepare()
+        for i, point in enumerate(points):
+            done(i, self.problem.evaluate(point))
