@@ -208,6 +208,7 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
 
     # refresh
     owed = 0
+    closing = False  # rows were closed for a refresh, which then follows
     next_due = refi if design.refresh == ALL_BANK else NEVER
 
     activates = reads = writes = refreshes = hits = idle = logged = 0
@@ -273,9 +274,8 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
         arrival = min(enter, ready[entering[taken]]) if free else enter
 
         # 2. the next command
-        refreshing = owed > design.postponed or (
-            waiting == 0 and taken > 0 and next_due < NEVER and owed > -design.pulled_in
-        )
+        idling = waiting == 0 and taken > 0 and owed > -design.pulled_in and next_due < NEVER
+        refreshing = closing or idling or owed > design.postponed
         if refreshing:
             best = now
             best_bank = -1
@@ -301,13 +301,10 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
                     candidate[b] = i
                 g = b % 4
                 if open_row[b] == q[i, ROW]:
-                    at = next_column[b]
-                    if q[i, WRITE]:
-                        at = max(at, max(group_write[g], group_write[4]))
-                    else:
-                        at = max(at, max(group_read[g], group_read[4]))
+                    group = group_write if q[i, WRITE] else group_read
+                    at = max(next_column[b], group[g], group[4])
                 elif open_row[b] < 0:
-                    at = max(max(next_act[b], windows[window]), max(group_act[g], group_act[4]))
+                    at = max(next_act[b], windows[window], group_act[g], group_act[4])
                 else:
                     at = next_pre[b]
                 at = max(at, now)
@@ -337,6 +334,7 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
         if refreshing:
             if opened:
                 kind = PRE_ALL
+                closing = True
                 for b in range(banks):
                     if open_row[b] >= 0:
                         open_row[b] = -1
@@ -350,6 +348,7 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
                 idle += now - closed_at
                 closed_at = now + rfc
                 refreshes += 1
+                closing = False
                 owed -= 1
             b = -1
         else:
