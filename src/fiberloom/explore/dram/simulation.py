@@ -26,7 +26,7 @@ ACT, PRE, PRE_ALL, RD, RDA, WR, WRA, REF = 0, 1, 2, 3, 4, 5, 6, 7
 CROSSING: Final = 4
 """Memory clocks of one controller clock: controllers run at a quarter of the memory clock (as AMD's PG252 does, 4:1)."""
 
-NEVER: Final = np.int64(1 << 60)
+NEVER: Final = 1 << 60
 UNKNOWN: Final = -2
 EVERY, NONE = -1, -2
 """Banks to look at for the next command, where it is not one."""
@@ -118,7 +118,7 @@ def eligible(place: int, sent: int, answered: int, active: int, i: int, q: Any, 
         times: of the responses to each initiator, at their places.
         arrived: its clock of arrival is noted here.
     """
-    at = q[i, WHEN]
+    at = int(q[i, WHEN])
     if q[i, WAITS]:
         if answered < sent:
             return NEVER
@@ -195,7 +195,7 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
     responses = np.zeros(initiators, np.int64)
     times = np.zeros(n, np.int64)  # of the responses to each initiator, in order, at its places in `sequence`
     may_enter = np.zeros(initiators, np.int64)
-    active = NEVER if design.arbiter == SIMPLE else np.int64(design.active)
+    active = NEVER if design.arbiter == SIMPLE else design.active
     for who in range(initiators):
         may_enter[who] = eligible(first[who], 0, 0, active, sequence[first[who]], q, times, arrived)
 

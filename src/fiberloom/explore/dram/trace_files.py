@@ -102,7 +102,7 @@ def _transaction(text: str, relative: bool, ratio: float, where: Location) -> li
         raise SpecError(
             f"'{text[:60]}' is no transaction", where=where, hint="write 'cycle: [(bytes)] read|write 0xaddress'"
         )
-    size = int(found[2] or LINE_BYTES)
+    size = int(found[2] or 1)  # without a length: one burst
     if not 0 < size <= _MOST_LINES * LINE_BYTES:
         raise SpecError(f"a transaction of {size} bytes", where=where, hint=f"1 to {_MOST_LINES * LINE_BYTES:,}")
     address = _address(found[4], size, where)
