@@ -108,14 +108,14 @@ class DesignInfo:
         """
         if not settings or self.root is None:
             return self
-        source = self.root.source
+        source, sections = self.root.source, self.root.value
         for variable in settings:
             if variable not in self.settings:
                 raise SpecError(
                     f"design '{self.name}' has no setting '{variable}'", hint=nearest(variable, self.settings)
                 )
-        variables = {**(source.data.get("variables") or {}), **settings}
-        changed = dataclasses.replace(source, data={**source.data, "variables": variables})
+        variables = {**(sections.get("variables") or {}), **settings}
+        changed = dataclasses.replace(source, data={**sections, "variables": variables})
         return parse_design(self.name, type(self.root)(changed.data, changed))
 
     @property

@@ -3,7 +3,8 @@
 Anywhere in the file may stand
 
 * ``${expression}`` in a text; a text that is nothing else becomes the value itself, with its type;
-* a mapping with ``when: condition`` beside its own fields: it is there only if the condition holds;
+* a mapping with ``when: condition`` beside its own fields: it is there only if the condition holds; ``{when: …, value: …}`` does the
+  same for a value of another kind;
 * ``{switch: expression, cases: {value: …}, otherwise: …}``: one of several;
 * a choice: ``{choice: […]}``, ``{linear: [first, last, step]}`` or ``{powers_of_two: [first, last]}``, with `name`, `when` and
   `otherwise` as wanted (`fiberloom.explore.space.reading` finds these and names them).
@@ -87,6 +88,8 @@ class _Filling:
             return _ABSENT
         if "switch" in value:
             return self._switch(value, old, new)
+        if value.keys() == {"when", "value"}:
+            return self.node(value["value"], (*old, "value"), new)
         made: dict[str, Any] = {}
         for key, item in value.items():
             if key != "when":
