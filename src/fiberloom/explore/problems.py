@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from fiberloom.errors import SpecError, nearest
 from fiberloom.explore.problem import DesignProblem
-from fiberloom.explore.space import SpaceFile, read_space
+from fiberloom.explore.space import SpaceFile, parse_space, read_space
+from fiberloom.explore.store import ExplorationStore
 
 KINDS: Final = {
     "accelerator": "accelerator.problem:AcceleratorProblem",
@@ -27,6 +28,23 @@ def make_problem(space: str | Path | SpaceFile, **options: Any) -> DesignProblem
         SpecError: for a space or kind that there is not, and as the problem's constructor.
     """
     file = space if isinstance(space, SpaceFile) else read_space(space)
+    return _class(file)(file, **options)
+
+
+def stored_problem(store: ExplorationStore) -> DesignProblem:
+    """The problem of a store, from the store alone.
+
+    Raises:
+        SpecError: for a store without a problem, and as `make_problem`.
+    """
+    facts = store.facts
+    if not facts:
+        raise SpecError(f"{store.path} holds no exploration", hint="give a file that 'explore --store' wrote")
+    file = parse_space(facts["space"], store.file)
+    return make_problem(file, **_class(file).options(facts))
+
+
+def _class(file: SpaceFile) -> type[DesignProblem]:
     kind = "accelerator"
     if "problem" in file.sections:
         section = file.sections["problem"]
@@ -34,5 +52,5 @@ def make_problem(space: str | Path | SpaceFile, **options: Any) -> DesignProblem
         if kind not in KINDS:
             raise SpecError(f"there is no problem of kind '{kind}'", where=section.where, hint=nearest(kind, KINDS))
     module, _, name = KINDS[kind].partition(":")
-    made: DesignProblem = getattr(import_module(f"fiberloom.explore.{module}"), name)(file, **options)
-    return made
+    found: type[DesignProblem] = getattr(import_module(f"fiberloom.explore.{module}"), name)
+    return found

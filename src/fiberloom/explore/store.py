@@ -109,6 +109,11 @@ class ExplorationStore(DatabaseFile):
         stored: dict[str, Any] = json.loads(self._meta().get("facts", "{}"))
         return stored
 
+    @property
+    def file(self) -> str | None:
+        """The space's file, as it was named."""
+        return self._meta().get("file") or None
+
     def open_run(self, agent: str, hyper_parameters: Mapping[str, Any], seed: int, goal: Goal, *, resume: bool) -> int:
         """A new run, or with `resume` the last of the same agent, hyper-parameters, seed and goal if there is one."""
         hyper = json.dumps(dict(hyper_parameters), sort_keys=True, default=str)
