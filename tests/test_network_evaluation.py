@@ -199,10 +199,11 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from fiberloom.network_evaluation.workers import _Worker\n"
-        "import queue\n"
-        "worker = _Worker(0, queue.SimpleQueue())\n"
-        "print(worker.process.pid, flush=True)\n"
+        "from fiberloom.network_evaluation.workers import MappingSearches\n"
+        "from fiberloom.workers.pool import WorkerPool\n"
+        "pool = WorkerPool(MappingSearches(), 1)\n"
+        "pool._start()\n"
+        "print(pool._running[0].process.pid, flush=True)\n"
         "import time; time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -357,7 +358,7 @@ def test_designs_that_hold_different_tensors_are_compared_operator_by_operator(s
     [
         ({"architectures": ["stk"]}, "did you mean 'stc'"),
         ({"architectures": []}, "at least one"),
-        ({"jobs": 0}, "0 jobs"),
+        ({"jobs": -1}, "-1 jobs"),
         ({"mapper": "exakt"}, "did you mean 'exact'"),
         ({"objective": "edb"}, "not an objective"),
         ({"seconds": -1.0}, "positive"),

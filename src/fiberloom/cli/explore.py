@@ -86,6 +86,18 @@ def run(
     ] = False,
     prune: Annotated[bool, typer.Option(help="Leave out designs whose bounds lose already.")] = True,
     known: Annotated[bool, typer.Option(help="Try the space's named designs first.")] = True,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            "--executor", metavar="NAME", help="serial or processes; without it, processes where evaluations are slow."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", metavar="N", help="Designs at a time; without it, one per core.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="Most seconds for one design; it has failed then.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a space of designs for the best, or for a Pareto front.
@@ -95,6 +107,7 @@ def run(
     """
     from fiberloom.explore import ExplorationStore, make_agent
     from fiberloom.explore import explore as search
+    from fiberloom.explore.executors import make_executor
 
     if resume and store is None:
         raise SpecError("--resume without --store", hint="name the store that the run was kept in")
@@ -103,12 +116,13 @@ def run(
     evaluations, seconds = read_budgets(budget)
     searcher = make_agent(agent, problem, goal, seed, **read_hyper(hyper))
     start = [problem.space.point(values) for values in problem.file.known.values()] if known else []
+    evaluating = make_executor(executor, problem, workers=jobs, seconds=timeout)
     kept = ExplorationStore(store) if store is not None else None
     try:
-        with shown(agent, goal) as progress:
+        with shown(agent, goal) as progress, evaluating:
             found = search(
-                problem, searcher, evaluations=evaluations, seconds=seconds, seed=seed, store=kept, resume=resume,
-                prune=prune, start=start, progress=progress,
+                problem, searcher, evaluations=evaluations, seconds=seconds, seed=seed, executor=evaluating, store=kept,
+                resume=resume, prune=prune, start=start, progress=progress,
             )  # fmt: skip
     finally:
         if kept is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,10 +20,12 @@ class DesignProblem(ABC):
         kind: name in the ``problem:`` section of a space file.
         file: the space as its file says it.
         metrics: unit by metric.
+        slow: whether an evaluation takes so long (0.1 s or more) that worker processes pay for themselves.
     """
 
     kind: ClassVar[str]
     metrics: ClassVar[Mapping[str, str]]
+    slow: ClassVar[bool] = False
 
     def __init__(self, file: SpaceFile) -> None:
         self.file = file
@@ -40,16 +42,24 @@ class DesignProblem(ABC):
             FiberloomError: for a design that makes no sense.
         """
 
-    def bound(self, point: Point) -> Mapping[str, float] | None:
-        """Cheap lower bounds on metrics, exact ones included; None: there are none.
+    def bounds(self, point: Point, wanted: Collection[str]) -> Mapping[str, float]:
+        """Lower bounds on metrics among `wanted` that cost far less than `measure`, exact values included.
 
-        A metric that is missing is not bounded. Only metrics that are better when smaller may be bounded.
+        A metric that is missing is not bounded.
+
+        Raises:
+            FiberloomError: as `measure`.
         """
-        return None
+        return {}
 
     def facts(self) -> dict[str, Any]:
         """Everything that evaluations depend on, as plain data: the same facts, the same metrics."""
         return {"kind": self.kind, "space": self.file.text}
+
+    @classmethod
+    def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The constructor's options that `facts` came from, so that a problem can be made again from them."""
+        return {}
 
     def prepare(self) -> None:  # noqa: B027 - most problems have nothing to prepare
         """What is worth doing once per process, such as loading compiled code."""

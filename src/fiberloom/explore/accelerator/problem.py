@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from fiberloom.architecture.library.design import DesignInfo, parse_design
 from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.explore.accelerator.bounds import least
 from fiberloom.explore.accelerator.workload import Search, Workload, read_problem
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point, SpaceFile
@@ -34,6 +35,7 @@ class AcceleratorProblem(DesignProblem):
     """
 
     kind = "accelerator"
+    slow = True
     metrics: ClassVar[Mapping[str, str]] = {
         "edp": "J s",
         "energy": "J",
@@ -54,10 +56,14 @@ class AcceleratorProblem(DesignProblem):
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "workloads": [vars(w) | {"dims": dict(w.dims)} for w in self.given]}
 
-    def prepare(self) -> None:
-        from fiberloom.network_evaluation.worker import warm
+    @classmethod
+    def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"workloads": [Workload(**stored) for stored in facts["workloads"]]}
 
-        warm()
+    def prepare(self) -> None:
+        from fiberloom.network_evaluation.workers import MappingSearches
+
+        MappingSearches().prepare()
 
     def design(self, point: Point) -> Design:
         """The accelerator of a point.
@@ -88,8 +94,18 @@ class AcceleratorProblem(DesignProblem):
         return self.given or workloads, search
 
     def measure(self, point: Point) -> Evaluated:
-        design = self.design(point)
-        workloads, search = self.workloads(point)
+        return self.measure_design(self.design(point), point)
+
+    def measure_design(self, design: Design, like: Point | None = None) -> Evaluated:
+        """Metrics of any accelerator, such as one of the library, on the workloads that the design of `like` runs.
+
+        Args:
+            like: matters where the ``problem:`` section has choices in it; None: the first design.
+
+        Raises:
+            FiberloomError: when it can't run a workload, or the area of a component is not known.
+        """
+        workloads, search = self.workloads(self.space.unrank(0) if like is None else like)
         found = [self._run(design, workload, search) for workload in workloads]
         shares = [w.weight for w in workloads]
         energy, latency = (_mean([run[key] for run in found], shares) for key in ("energy", "latency"))
@@ -103,20 +119,27 @@ class AcceleratorProblem(DesignProblem):
         detail = {"workloads": {w.name: run for w, run in zip(workloads, found, strict=True)}}
         return Evaluated(Status.EVALUATED, metrics, detail=detail)
 
+    def bounds(self, point: Point, wanted: Collection[str]) -> Mapping[str, float]:
+        design = self.design(point)
+        found = known_metrics(design)
+        if not {"edp", "energy", "latency"}.isdisjoint(wanted):
+            workloads, _ = self.workloads(point)
+            costs = [least(design, workload) for workload in workloads]
+            shares = [w.weight for w in workloads]
+            found["energy"] = _mean([energy for energy, _ in costs], shares)
+            found["latency"] = _mean([latency for _, latency in costs], shares)
+            found["edp"] = _mean([energy * latency for energy, latency in costs], shares)
+        return found
+
     def _run(self, design: Design, workload: Workload, search: Search) -> dict[str, Any]:
         """Energy (J), latency (s) and certificates of one workload."""
         if design.info is not None and design.info.menu is not None:
             return self._as_menu(design.info, workload, search)
-        from fiberloom.network_evaluation import Case, parse_density, run_network, with_densities
+        from fiberloom.network_evaluation import run_network
 
-        given = [
-            parse_density(str(d), "the workload") if d is not None else None
-            for d in (workload.weights, workload.activations)
-        ]
-        case = Case("all", with_densities(workload.read(), given[0], given[1]))
         sampling = search.mapper not in ("exact", "dataflow")
         result = run_network(
-            [case],
+            workload.sparse(),
             [design],
             objective=search.objective,
             mapper=search.mapper,

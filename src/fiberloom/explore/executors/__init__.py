@@ -1,6 +1,46 @@
 """Where designs are evaluated: in this process, in others, on other machines."""
 
-from fiberloom.explore.executors._base import Executor
-from fiberloom.explore.executors.serial import Serial
+from __future__ import annotations
 
-__all__ = ["Executor", "Serial"]
+from typing import Final
+
+from fiberloom.errors import SpecError, nearest
+from fiberloom.explore.executors._base import Executor
+from fiberloom.explore.executors.processes import Processes
+from fiberloom.explore.executors.serial import Serial
+from fiberloom.explore.problem import DesignProblem
+from fiberloom.workers import cores
+
+__all__ = ["EXECUTORS", "Executor", "Processes", "Serial", "make_executor"]
+
+EXECUTORS: Final = ("serial", "processes")
+"""Names that `make_executor` takes."""
+
+
+def make_executor(
+    name: str | None, problem: DesignProblem, *, workers: int | None = None, seconds: float | None = None
+) -> Executor:
+    """The executor `name`; without one, processes for a slow problem where there are several, else serial.
+
+    Args:
+        workers: how many designs at a time; None: one per core.
+        seconds: most time for an evaluation.
+
+    Raises:
+        SpecError: for a name that there is not, and options that the executor does not have.
+    """
+    if name is None:
+        several = (cores() if workers is None else workers) != 1
+        name = "processes" if seconds is not None or (several and (problem.slow or workers is not None)) else "serial"
+    if name not in EXECUTORS:
+        raise SpecError(f"there is no executor '{name}'", hint=nearest(name, EXECUTORS))
+    if seconds is not None and not seconds > 0:
+        raise SpecError(f"an evaluation may take {seconds:g} s", hint="a time limit is a positive number of seconds")
+    if name == "serial":
+        if workers not in (None, 1) or seconds is not None:
+            raise SpecError(
+                f"'serial' evaluates in this process and takes no {'time limit' if workers in (None, 1) else 'workers'}",
+                hint="use --executor processes",
+            )
+        return Serial(problem)
+    return Processes(problem, workers, seconds)

@@ -26,10 +26,22 @@ class Executor(ABC):
         self.problem = problem
 
     @abstractmethod
-    def evaluate(self, points: Sequence[Point], done: Callable[[int, Evaluated], None]) -> None:
-        """Evaluate all `points`; `done` is called in this thread with the index of each as it is ready, once.
+    def evaluate(
+        self,
+        points: Sequence[Point],
+        done: Callable[[int, Evaluated], None],
+        wanted: Callable[[int], bool] = lambda index: True,
+    ) -> None:
+        """Evaluate `points`, begun in their order.
 
-        An evaluation whose process ends has the status ``failed``, with the reason; it never raises.
+        An evaluation whose process ends is begun once more, and has the status ``failed`` with the reason if that ends too.
+
+        Args:
+            done: called in this thread with the index of each as it is ready, once.
+            wanted: asked with an index right before its evaluation begins; where False, it is left out.
+
+        Raises:
+            SpecError: when nothing can be evaluated at all, such as for a problem that other processes can't load.
         """
 
     def __enter__(self) -> Self:

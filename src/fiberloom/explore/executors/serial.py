@@ -13,8 +13,17 @@ class Serial(Executor):
     """In this process."""
 
     name = "serial"
+    _prepared = False
 
-    def evaluate(self, points: Sequence[Point], done: Callable[[int, Evaluated], None]) -> None:
-        self.problem.prepare()
+    def evaluate(
+        self,
+        points: Sequence[Point],
+        done: Callable[[int, Evaluated], None],
+        wanted: Callable[[int], bool] = lambda index: True,
+    ) -> None:
+        if not self._prepared:
+            self.problem.prepare()
+            self._prepared = True
         for i, point in enumerate(points):
-            done(i, self.problem.evaluate(point))
+            if wanted(i):
+                done(i, self.problem.evaluate(point))
