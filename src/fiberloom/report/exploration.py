@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fiberloom.explore.trial import Status
+from fiberloom.report.exploration_account import (
+    counts,
+    design_name,
+    infeasible,
+    measures,
+    reasons,
+    settings,
+    shared,
+    spelled,
+)
+from fiberloom.report.tables import plain_table
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
@@ -14,41 +27,72 @@ if TYPE_CHECKING:
     from fiberloom.explore import Agent, Exploration, Trial
     from fiberloom.explore.space import SpaceFile
 
-MOST_ROWS = 20
-"""Designs of a front that are printed; all of them are in --json."""
+MOST_ROWS = 12
+"""Designs of a front that are printed; all of them are in --json, --csv and --html."""
+MOST_REASONS = 3
 
 
 def exploration_report(found: Exploration) -> Iterator[ConsoleRenderable]:
     """What an exploration found: how it went, the front, or what stands in the way."""
-    from rich.table import Table
     from rich.text import Text
 
     problem, space = found.problem, found.problem.space
-    counts = {status: sum(t.evaluated.status is status for t in found.trials) for status in Status}
-    said = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n) or "nothing tried"
+    said = ", ".join(f"{n:,} {status}" for status, n in counts(found.trials).items()) or "nothing tried"
     yield Text(f"{problem.file.name}: {space.size():,} designs, {len(found.trials):,} tried by {found.agent} ({said})")
-    yield Text(f"{found.seconds:,.1f} s, stopped: {found.stopped}")
+    yield Text(f"{found.seconds:,.1f} s" + (f", stopped: {found.stopped}" if found.stopped else ""), style="dim")
     if not found.repeated:
         yield Text("the resumed run proposes other designs than before; what was evaluated is used all the same")
+    yield from _losses(found)
     if not found.front:
         yield from _nothing(found)
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("design", justify="right")
-    metrics = [m for m in problem.metrics if m in found.front[0].evaluated.metrics]
-    for metric in metrics:
-        unit = problem.metrics[metric]
-        table.add_column(f"{metric}{f' ({unit})' if unit else ''}", justify="right")
-    table.add_column("what it is")
-    names = {space.point(values): name for name, values in problem.file.known.items()}
-    for trial in shortened(found.front):
-        row = [f"{trial.evaluated.metrics[m]:.4g}" for m in metrics]
-        what = names.get(trial.point)
-        table.add_row(str(space.rank(trial.point)), *row, (f"{what}: " if what else "") + spelled(found, trial))
-    yield Text("front, by its first objective:" if len(found.goal.aims) > 1 else "best:", style="bold")
-    yield table
+    several = len(found.goal.aims) > 1
+    title = f"\nfront: {len(found.front):,} design{'s' * (len(found.front) != 1)}" if several else "\nbest"
+    yield Text(title, style="bold")
+    yield from _front_table(found, shortened(found.front))
     if len(found.front) > MOST_ROWS:
-        yield Text(f"{len(found.front)} designs; {MOST_ROWS} of them are shown, all with --json")
+        yield Text(
+            f"{MOST_ROWS} of {len(found.front)} designs are shown; --json, --csv and --html have all", style="dim"
+        )
+
+
+def _front_table(found: Exploration, trials: Sequence[Trial]) -> Iterator[ConsoleRenderable]:
+    """A row of measures per design, and below it the values in which it differs from the others."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    metrics = trials[0].evaluated.metrics
+    columns = [m for m in measures(found.goal, found.problem.metrics) if m.of(metrics) is not None]
+    table = plain_table()
+    table.add_column(" design", no_wrap=True, style="bold")
+    for measure in columns:
+        widest = max(len(measure.say(trial.evaluated.metrics)) for trial in trials)
+        title = ("max " if measure.maximise else "") + measure.title
+        style = "bold" if measure.aim else ""
+        table.add_column(
+            _headed(title, max(widest, 8)), justify="right", min_width=widest, overflow="fold", style=style
+        )
+    for trial in trials:
+        table.add_row(" " + design_name(found, trial), *(m.say(trial.evaluated.metrics) for m in columns))
+    yield table
+    designs = [settings(found, trial) for trial in trials]
+    common = shared(designs)
+    yield Text("")
+    if common:
+        yield Padding(Text(f"all have {spelled(common)}", style="dim"), (0, 0, 0, 1))
+    names = plain_table()
+    names.show_header = False
+    names.add_column(no_wrap=True, style="bold")
+    names.add_column(overflow="fold", ratio=1)
+    for trial, values in zip(trials, designs, strict=True):
+        own = {name: value for name, value in values.items() if name not in common}
+        names.add_row(" " + design_name(found, trial), spelled(own) or "–")
+    yield names
+
+
+def _headed(title: str, width: int) -> str:
+    """A title in lines that are about as wide as its column."""
+    return title if len(title) <= width else title.replace("_", "_\n").replace(" (", "\n(").replace("max ", "max\n")
 
 
 def shortened(trials: Sequence[Trial]) -> list[Trial]:
@@ -58,30 +102,33 @@ def shortened(trials: Sequence[Trial]) -> list[Trial]:
     return [trials[round(i * (len(trials) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
 
 
-def spelled(found: Exploration, trial: Trial) -> str:
-    """The values of a design, parameters that it lacks left out."""
-    space = found.problem.space
-    values, on = space.values(trial.point), space.active(trial.point)
-    return " ".join(f"{name}={value}" for (name, value), here in zip(values.items(), on, strict=True) if here)
+def _losses(found: Exploration) -> Iterator[ConsoleRenderable]:
+    """Why designs are no candidates."""
+    from rich.text import Text
+
+    for status in (Status.PRUNED, Status.INVALID, Status.FAILED):
+        listed = reasons(found.goal, found.trials, status)
+        for reason, count in listed[:MOST_REASONS]:
+            yield Text(f"  {count:,} {status}: {reason}", style="yellow" if status is Status.FAILED else "dim")
+        if len(listed) > MOST_REASONS:
+            rest = sum(count for _, count in listed[MOST_REASONS:])
+            yield Text(f"  {rest:,} {status} for {len(listed) - MOST_REASONS} other reasons", style="dim")
+    for limit, count in infeasible(found.goal, found.trials):
+        yield Text(f"  {count:,} break {limit}", style="dim")
 
 
 def _nothing(found: Exploration) -> Iterator[ConsoleRenderable]:
     from rich.text import Text
 
     miss = found.nearest_miss()
-    if miss is not None:
-        yield Text("no design meets the limits; the nearest one:", style="bold")
-        yield Text("  " + spelled(found, miss))
-        for broken in found.goal.broken(miss.evaluated.metrics):
-            yield Text("  " + broken)
+    if miss is None:
+        yield Text("\nno design could be evaluated", style="bold")
         return
-    reasons: dict[str, int] = {}
-    for trial in found.trials:
-        if trial.evaluated.reason:
-            reasons[trial.evaluated.reason] = reasons.get(trial.evaluated.reason, 0) + 1
-    yield Text("no design could be evaluated:", style="bold")
-    for reason, count in sorted(reasons.items(), key=lambda entry: -entry[1])[:3]:
-        yield Text(f"  {count:,} times: {reason}")
+    least = " (as its bounds say)" if miss.evaluated.status is Status.PRUNED else ""
+    yield Text(f"\nno design meets the limits; the nearest one is {design_name(found, miss)}{least}:", style="bold")
+    yield Text("  " + spelled(settings(found, miss)))
+    for broken in found.goal.broken(miss.evaluated.metrics):
+        yield Text("  " + broken)
 
 
 def trial_dict(found: Exploration, trial: Trial) -> dict[str, Any]:
@@ -111,11 +158,34 @@ def exploration_dict(found: Exploration) -> dict[str, Any]:
         "stopped": found.stopped,
         "seconds": found.seconds,
         "trials": len(found.trials),
+        "by_status": {str(status): count for status, count in counts(found.trials).items()},
         "evaluated": found.evaluated,
         "best": trial_dict(found, best) if best is not None else None,
         "front": [trial_dict(found, trial) for trial in found.front],
         "curve": [{"trial": n, "seconds": at, "score": score} for n, at, score in found.curve],
     }
+
+
+def csv_text(found: Exploration) -> str:
+    """Every trial as a row: number, seconds, design, status, feasible, on the front, reason, parameters, metrics."""
+    space = found.problem.space
+    out = io.StringIO()
+    head = ["trial", "seconds", "design", "status", "feasible", "on_front", "violation", "reason"]
+    metrics = list(found.problem.metrics)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*head, *(f"parameter.{name}" for name in space.names), *metrics])
+    best = {trial.point for trial in found.front}
+    for number, (trial, at) in enumerate(zip(found.trials, found.times, strict=True), 1):
+        violation = trial.violation if math.isfinite(trial.violation) else ""
+        about = [trial.evaluated.status, trial.feasible, trial.point in best, violation, trial.evaluated.reason]
+        values = settings(found, trial)
+        writer.writerow(
+            [
+                number, at, space.rank(trial.point), *about,
+                *(values.get(name, "") for name in space.names), *(trial.evaluated.metrics.get(m, "") for m in metrics),
+            ]
+        )  # fmt: skip
+    return out.getvalue()
 
 
 def spaces_report(files: Sequence[SpaceFile]) -> Iterator[ConsoleRenderable]:
