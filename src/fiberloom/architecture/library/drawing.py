@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 
 from fiberloom.architecture.levels import Architecture, Component, ComponentClass, StorageLevel
 from fiberloom.architecture.library.design import DesignInfo, read_design
@@ -31,27 +32,60 @@ def draw(design: str | DesignInfo, *, width: int = WIDTH) -> str:
     return "\n".join([*lines, "", *hierarchy(info.architecture, width=width)])
 
 
+@dataclass(frozen=True)
+class DrawnPart:
+    """A level or the compute in words.
+
+    Attributes:
+        count: of instances, with their mesh; empty for one.
+        size: what it is built of and how much it holds.
+        details: what it keeps, its bandwidth, formats and sparse features.
+        fan_out: instances of the next part below each of its own, along x and y.
+    """
+
+    name: str
+    component: ComponentClass
+    count: str
+    size: str
+    details: tuple[str, ...]
+    fan_out: tuple[int, int]
+
+
+def drawn_parts(architecture: Architecture) -> list[DrawnPart]:
+    """Levels from the outermost on, and the compute."""
+    parts = [
+        DrawnPart(
+            level.name, level.component, _count(level), _size(level), tuple(_details(level)),
+            architecture.fanout(level.name),
+        )
+        for level in architecture.levels
+    ]  # fmt: skip
+    compute = architecture.compute
+    features = tuple(
+        name for name, on in (("gates on zeros", compute.gating), ("skips missing operands", compute.skipping)) if on
+    )
+    size = f"{compute.word_bits}-bit MAC"
+    return [*parts, DrawnPart(compute.name, compute.component, _count(compute), size, features, (1, 1))]
+
+
 def hierarchy(architecture: Architecture, *, width: int = WIDTH) -> list[str]:
     """Lines of the tree of levels."""
     lines: list[str] = []
-    for depth, level in enumerate(architecture.levels):
+    *levels, compute = drawn_parts(architecture)
+    for depth, level in enumerate(levels):
         indent = "   " * depth
         joint = "" if depth == 0 else "└─ "
-        lines.append(f"{indent[:-3] if depth else ''}{joint}{level.name}{_count(level)}  {_size(level)}".rstrip())
+        lines.append(f"{indent[:-3] if depth else ''}{joint}{level.name}{level.count}  {level.size}".rstrip())
         below = f"{indent}│  "
-        for text in _details(level):
+        for text in level.details:
             wrapped = textwrap.wrap(text, max(20, width - len(below)), subsequent_indent="  ")
             lines += [f"{below}{line}" for line in wrapped]
-        fan_x, fan_y = architecture.fanout(level.name)
+        fan_x, fan_y = level.fan_out
         if fan_x * fan_y > 1:
             lines.append(f"{indent}╪═ fan-out {fan_x} x {fan_y}")
-    indent = "   " * (len(architecture.levels) - 1)
-    compute = architecture.compute
-    features = [
-        name for name, on in (("gates on zeros", compute.gating), ("skips missing operands", compute.skipping)) if on
-    ]
-    text = f"{indent}└─ {compute.name}{_count(compute)}  {compute.word_bits}-bit MAC"
-    return [*lines, text + (f", {', '.join(features)}" if features else "")]
+    indent = "   " * (len(levels) - 1)
+    text = f"{indent}└─ {compute.name}{compute.count}  {compute.size}"
+    return [*lines, ", ".join([text, *compute.details])]
 
 
 def _count(component: Component) -> str:

@@ -17,19 +17,6 @@ function shape(d, cx, cy, r, attributes) {
   return made[d % made.length]();
 }
 
-function linearScale(low, high, start, end) {
-  const scale = (v) => start + ((v - low) / (high - low || 1)) * (end - start);
-  scale.low = low; scale.high = high;
-  return scale;
-}
-
-function linearTicks(scale) {
-  const span = scale.high - scale.low, step = [1, 2, 2.5, 5, 10].map((m) => m * 10 ** Math.floor(Math.log10(span / 5))).find((v) => span / v <= 6) || span;
-  const ticks = [];
-  for (let v = Math.ceil(scale.low / step) * step; v <= scale.high + step * 1e-9; v += step) ticks.push(Math.abs(v) < step * 1e-9 ? 0 : v);
-  return ticks;
-}
-
 // The dense model on every design is a mark of its own, for comparison.
 function marksOfFront() {
   const marks = DATA.points.map((point, i) => ({ point, i, x: point.edp_j_s, y: point.quality, dense: false })).filter(({ point }) => costed(point));
