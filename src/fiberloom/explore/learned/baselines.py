@@ -150,58 +150,66 @@ def random_search(labels: Labels, evaluations: int, seed: int = 0) -> Designs:
     return made
 
 
-def genetic(labels: Labels, evaluations: int, seed: int = 0, *, population: int = 10, tournament: int = 2) -> Designs:
-    """A genetic algorithm over the two levels, with the true costs: tournaments, one part from each parent, steps of a level.
+def genetic(labels: Labels, evaluations: int, seed: int = 0) -> Designs:
+    """A genetic algorithm over the two levels, with the true costs, for every row on its own.
 
-    Designs over the cap cost infinity and count as evaluations; a design that was evaluated before costs nothing again, and
-    the search ends after ten generations without a new design.
+    A population of a fifth of the evaluations, at most 20; tournaments of two, a part from each parent, steps of one or two
+    levels, the best survives. Areas are known without evaluation: designs over the cap are never drawn at first,
+    and as children they die unevaluated. A design costs one evaluation, however often it is met.
     """
     rng = np.random.default_rng(seed)
     areas = areas_mm2()
-    made = np.zeros(len(labels), np.int64)
-    for i, (product, cap) in enumerate(zip(labels.product, labels.cap_mm2, strict=True)):
-        cost = np.where(areas <= cap, labels.costs[product], np.inf)
-        made[i] = _evolve(cost, areas, evaluations, rng, population, tournament)
-    return made
+    size = min(20, max(2, evaluations // 5))
+    within = areas[None, :] <= labels.cap_mm2[:, None]
+    known = np.zeros(within.shape, np.bool_)
+    count, stale = np.zeros(len(labels), int), np.zeros(len(labels), int)
+    parents = _uniform(rng, within, size)
+    active = np.arange(len(labels))
+    while active.size:
+        before = count[active]
+        for design in parents.T:
+            fresh = ~known[active, design] & within[active, design] & (count[active] < evaluations)
+            known[active[fresh], design[fresh]] = True
+            count[active[fresh]] += 1
+        stale[active] = np.where(count[active] > before, 0, stale[active] + 1)
+        on = (count[active] < evaluations) & (stale[active] < _STALE)
+        active, parents = active[on], parents[on]
+        judged = known[active[:, None], parents]
+        cost = np.where(judged, labels.costs[labels.product[active][:, None], parents], np.inf)
+        parents = _children(rng, parents, cost)
+    costs = np.where(known, labels.costs[labels.product], np.inf)
+    by_area = np.argsort(areas, kind="stable")
+    return np.asarray(by_area[costs[:, by_area].argmin(axis=1)])
 
 
-_SPANS = np.array([len(CLUSTERS), len(BUFFER_KIB)])
+def _uniform(rng: np.random.Generator, within: NDArray[np.bool_], size: int) -> Designs:
+    """Designs ``(n, size)`` drawn uniformly from those within."""
+    place = rng.random((len(within), size)) * within.sum(axis=1)[:, None]
+    order = np.argsort(~within, axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(order, place.astype(np.int64), axis=1))
 
 
-def _evolve(
-    cost: Floats, areas: Floats, evaluations: int, rng: np.random.Generator, population: int, tournament: int
-) -> int:
-    """The best design found; the smallest of all where none of those looked at is within the cap."""
-    parents = rng.integers(0, _SPANS, (population, 2))
-    seen: set[int] = set()
-    stale = 0
-    while True:
-        designs = parents @ np.array([len(BUFFER_KIB), 1])
-        for design in designs:
-            if len(seen) < evaluations:
-                seen.add(int(design))
-        if len(seen) >= evaluations or stale >= _STALE:
-            break
-        order = np.lexsort((areas[designs], cost[designs]))
-        rank = np.empty(population, int)
-        rank[order] = np.arange(population)
-        duels = rng.integers(0, population, (2, population - 1, tournament))
-        chosen = duels[np.arange(2)[:, None], np.arange(population - 1), rank[duels].argmin(axis=2)]
-        take = rng.random((population - 1, 2)) < 0.5
-        children = np.where(take, parents[chosen[0]], parents[chosen[1]])
-        small = rng.integers(-2, 3, children.shape)
-        anywhere = rng.integers(0, _SPANS, children.shape)
-        mutate = rng.random(children.shape)
-        children = np.where(mutate < 0.4, children + small, np.where(mutate < 0.5, anywhere, children))
-        parents = np.concatenate([parents[order[:1]], np.clip(children, 0, _SPANS - 1)])
-        fresh = set((parents @ np.array([len(BUFFER_KIB), 1])).tolist()) - seen
-        stale = 0 if fresh else stale + 1
-    found = np.array(sorted(seen))
-    best = _best(found, cost, areas)
-    return best if np.isfinite(cost[best]) else int(areas.argmin())
+def _children(rng: np.random.Generator, parents: Designs, fitness: Floats) -> Designs:
+    n, size = parents.shape
+    best = np.take_along_axis(parents, fitness.argmin(axis=1)[:, None], axis=1)
+    duels = rng.integers(0, size, (2, n, size - 1, 2))
+    winners = []
+    for duel in duels:
+        first, second = duel[..., 0], duel[..., 1]
+        wins = np.take_along_axis(fitness, first, axis=1) <= np.take_along_axis(fitness, second, axis=1)
+        winners.append(np.take_along_axis(parents, np.where(wins, first, second), axis=1))
+    made = []
+    for one, other, most in zip(levels(winners[0]), levels(winners[1]), _MOST, strict=True):
+        part = np.where(rng.random(one.shape) < 0.5, one, other)
+        step = rng.integers(-2, 3, part.shape)
+        draw = rng.random(part.shape)
+        part = np.where(draw < 0.4, part + step, np.where(draw < 0.5, rng.integers(0, most + 1, part.shape), part))
+        made.append(np.clip(part, 0, most))
+    return np.concatenate([best, made[0] * len(BUFFER_KIB) + made[1]], axis=1)
 
 
-_STALE = 10
+_MOST = len(CLUSTERS) - 1, len(BUFFER_KIB) - 1
+_STALE = 20  # generations without a new design after which a search has converged
 
 
 def _best(designs: Any, cost: Floats, areas: Floats) -> int:

@@ -17,6 +17,7 @@ shi    output columns n    columns n      outputs (ShiDianNao)
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -149,6 +150,14 @@ def architecture(clusters: int, buffer_kib: int) -> Architecture:
         ),
         compute=Compute(name="MAC", instances=lanes, mesh_x=LANES),
     )
+
+
+@lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Short hash of the whole space: learned models are of no use in another one."""
+    ends = [architecture(clusters, size).model_dump_json() for clusters in CLUSTERS[:: len(CLUSTERS) - 1] for size in BUFFER_KIB]
+    text = "\n".join([*ends, *DATAFLOWS, *(f"{area:.6f}" for area in areas_mm2())])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=1)

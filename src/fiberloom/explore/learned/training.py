@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +28,7 @@ class Schedule:
     """How long to train.
 
     Attributes:
-        epochs: passes over the rows.
+        epochs: passes over the products; each takes one of the product's caps at random.
         rate: largest learning rate.
     """
 
@@ -48,6 +48,7 @@ class Data:
     cost: Tensor
     cost_mean: float
     cost_scale: float
+    product: Tensor
 
     @classmethod
     def of(cls, labels: Labels) -> Data:
@@ -62,12 +63,13 @@ class Data:
             torch.from_numpy(((log - mean) / scale).astype(np.float32)),
             mean,
             scale,
+            torch.from_numpy(labels.product),
         )
 
 
 @dataclass
 class Log:
-    """Loss per epoch and seconds spent, for reports."""
+    """Loss per epoch and CPU seconds spent, for reports."""
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -85,7 +87,7 @@ def train_classifier(labels: Labels, schedule: Schedule, report: Report = print)
     def loss(rows: Tensor) -> Tensor:
         return F.cross_entropy(model(data.buckets[rows], data.numbers[rows]), data.design[rows])
 
-    return model, _fit(model, len(labels), loss, schedule, "v1", report)
+    return model, _fit(model, data.product, loss, schedule, "v1", report)
 
 
 def train_encoder(
@@ -111,7 +113,7 @@ def train_encoder(
             total = total + F.l1_loss(cost, data.cost[rows])
         return total
 
-    return model, _fit(model, len(labels), loss, schedule, "v2 encoder", report)
+    return model, _fit(model, data.product, loss, schedule, "v2 encoder", report)
 
 
 def train_decoder(
@@ -147,7 +149,7 @@ def train_decoder(
         made = decoder(held_tokens[rows], features[rows])
         return per_part(made[0], targets[0][rows]) + per_part(made[1], targets[1][rows])
 
-    return decoder, _fit(decoder, len(labels), loss, schedule, "v2 decoder", report)
+    return decoder, _fit(decoder, data.product, loss, schedule, "v2 decoder", report)
 
 
 def default_codes(array_buckets: int = 16, buffer_buckets: int = len(BUFFER_KIB)) -> tuple[OrdinalCode, OrdinalCode]:
@@ -180,30 +182,31 @@ def unified_focal(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _fit(
-    model: nn.Module, rows: int, loss: Callable[[Tensor], Tensor], schedule: Schedule, name: str, report: Report
+    model: nn.Module, product: Tensor, loss: Callable[[Tensor], Tensor], schedule: Schedule, name: str, report: Report
 ) -> Log:
     log = Log()
-    begun = time.perf_counter()
-    batches = -(-rows // schedule.batch)
+    begun = time.process_time()
+    order = torch.argsort(product, stable=True)
+    _, caps = torch.unique_consecutive(product[order], return_counts=True)
+    starts = torch.cumsum(caps, 0) - caps
+    steps = -(-len(caps) // schedule.batch) * schedule.epochs
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate)
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=batches * schedule.epochs)
-    shuffle = torch.Generator().manual_seed(schedule.seed)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps)
+    chance = torch.Generator().manual_seed(schedule.seed)
     model.train()
     for epoch in range(schedule.epochs):
         total = 0.0
-        for chosen in _batches(rows, schedule.batch, shuffle):
+        drawn = (torch.rand(len(caps), generator=chance) * caps).long()
+        rows = order[starts + drawn][torch.randperm(len(caps), generator=chance)]
+        for chosen in rows.split(schedule.batch):
             optimiser.zero_grad()
             value = loss(chosen)
             value.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             pace.step()
             total += float(value.detach()) * len(chosen)
-        log.losses.append(total / rows)
-        log.seconds = time.perf_counter() - begun
-        report(f"{name}: epoch {epoch + 1} of {schedule.epochs}, loss {log.losses[-1]:.4f}, {log.seconds:.0f} s")
+        log.losses.append(total / len(rows))
+        log.seconds = time.process_time() - begun
+        report(f"{name}: epoch {epoch + 1} of {schedule.epochs}, loss {log.losses[-1]:.4f}, {log.seconds:.0f} CPU s")
     model.eval()
     return log
-
-
-def _batches(rows: int, size: int, shuffle: torch.Generator) -> Iterator[Tensor]:
-    yield from torch.randperm(rows, generator=shuffle).split(size)

@@ -1,0 +1,254 @@
+"""AIRCHITECT v2 and v1 beside tables, trees, neighbours, constants and searches, on labels made exhaustively by fiberloom.
+
+    python benchmarks/airchitect.py                      # label, train, judge, write benchmarks/results/explore/airchitect.md
+    python benchmarks/airchitect.py --quick              # a few minutes' look
+    python benchmarks/airchitect.py --ship               # … and keep the v2 model where `fiberloom recommend` finds it
+
+Labels and models are kept in `--folder` and made only where they are missing. Needs the extras ``torch``, ``learn``, ``onnx``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from airchitect_report import Row, report
+from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2, HeldOut, held_out_bounds, layer_labels
+
+from fiberloom.explore.learned import baselines, training
+from fiberloom.explore.learned.designs import COUNT, DATAFLOWS, OBJECTIVES, DesignSpaceModel
+from fiberloom.explore.learned.export import export_onnx, one_shot
+from fiberloom.explore.learned.inputs import tokens
+from fiberloom.explore.learned.labelling import Labels, best_designs, label, random_labels
+from fiberloom.explore.learned.recommender import SHIPPED, OneShot
+from fiberloom.explore.learned.scoring import into_caps, score
+
+RESULTS = Path(__file__).parent / "results" / "explore"
+PACKAGE = Path(training.__file__).parent
+TEST_PRODUCTS = 2500
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    train, seconds = _training_labels(arguments)
+    predictors, notes = _predictors(train, arguments)
+    sets = {
+        "random": _labels(arguments, "test", lambda: random_labels(
+            300 if arguments.quick else TEST_PRODUCTS, seed=2, objective=arguments.objective, keep_costs=True,
+            without=held_out_bounds(),
+        )),
+        "language": layer_labels("language", arguments.objective),
+        "vision": layer_labels("vision", arguments.objective),
+    }  # fmt: skip
+    networks = [_NetworkCase(network, dataflow, arguments.objective) for network in HELD_OUT for dataflow in DATAFLOWS]
+    rows = []
+    searches = _searches()
+    for name, predict in (predictors | searches).items():
+        begun = time.process_time()
+        scores = {kind: score(labels, predict(labels)) for kind, labels in sets.items()}
+        per_row = (time.process_time() - begun) / sum(len(labels) for labels in sets.values())
+        regrets = {
+            family: [r for c in networks if c.family == family for r in c.regrets(predict, whole=name in searches)]
+            for family in _FAMILIES
+        }
+        rows.append(Row(name, scores, regrets, per_row, notes.get(name, "")))
+        print(f"{name}: {scores['random']}", file=sys.stderr, flush=True)
+    text = report(rows, train, sets, seconds, arguments)
+    if not arguments.quick:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        suffix = "" if arguments.objective == "latency" else f"-{arguments.objective}"
+        (RESULTS / f"airchitect{suffix}.md").write_text(text)
+    print(text)
+
+
+_FAMILIES = ("language", "vision")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=int, default=100_000, help="random products to label and train on")
+    parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0])
+    parser.add_argument("--epochs", type=int, default=20, help="of v2's encoder and decoder each; v1 trains as many")
+    parser.add_argument("--folder", type=Path, default=Path("build/airchitect"), help="where labels and models are kept")
+    parser.add_argument("--ablations", action="store_true", help="v2 without contrast, without performance head, other codes")
+    parser.add_argument("--ship", action="store_true", help="keep the v2 model in the package")
+    parser.add_argument("--quick", action="store_true", help="2,000 products, two epochs; nothing is recorded")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.products, arguments.epochs = min(arguments.products, 2000), 2
+        arguments.folder = arguments.folder / "quick"
+    return arguments
+
+
+def _labels(arguments: argparse.Namespace, kind: str, make: Callable[[], Labels]) -> Labels:
+    path: Path = arguments.folder / f"{kind}-{arguments.objective}.npz"
+    if not path.exists():
+        make().save(path)
+    return Labels.load(path)
+
+
+def _training_labels(arguments: argparse.Namespace) -> tuple[Labels, float]:
+    """Training rows, and the CPU seconds that a thousand of its products take to label."""
+
+    def told(done: int) -> None:
+        if done % 5000 == 0:
+            print(f"{done:,} of {arguments.products:,} products labelled", file=sys.stderr, flush=True)
+
+    train = _labels(arguments, f"train-{arguments.products}", lambda: random_labels(
+        arguments.products, seed=1, objective=arguments.objective, without=held_out_bounds(), progress=told
+    ))  # fmt: skip
+    begun = time.process_time()
+    random_labels(200, seed=3, objective=arguments.objective)
+    return train, 5 * (time.process_time() - begun)
+
+
+def _predictors(train: Labels, arguments: argparse.Namespace) -> tuple[dict[str, baselines.Predictor], dict[str, str]]:
+    """Predictors by name, in the order of the table, and what is to be said about some."""
+    notes: dict[str, str] = {}
+    made: dict[str, baselines.Predictor] = {
+        "constant: most frequent design": baselines.most_frequent(train),
+        "constant: most lanes under the cap": baselines.most_lanes(),
+        "constant: largest buffer under the cap": baselines.largest_buffer(),
+    }
+    for name, fit in (
+        ("table", baselines.table),
+        ("nearest neighbour", lambda rows: baselines.neighbours(rows, 1)),
+        ("five nearest neighbours", baselines.neighbours),
+        ("gradient-boosted trees", baselines.trees),
+    ):
+        begun = time.process_time()
+        made[name] = fit(train)
+        notes[name] = f"{time.process_time() - begun:.0f} CPU s to fit"
+        print(f"{name}: {notes[name]}", file=sys.stderr, flush=True)
+    schedule = training.Schedule(arguments.epochs)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    classifier, log = training.train_classifier(train, schedule, say)
+    made["AIRCHITECT v1"] = _by_classifier(classifier)
+    notes["AIRCHITECT v1"] = f"{log.seconds:.0f} CPU s to train, {_parameters(classifier):,} parameters"
+    variants: dict[str, dict[str, object]] = {"AIRCHITECT v2": {}}
+    if arguments.ablations:
+        variants |= {
+            "v2 without contrast": {"contrast": False},
+            "v2 without performance head": {"performance": False},
+            "v2, classes for codes": {"codes": None},
+            "v2, 4 array buckets": {"codes": training.default_codes(4)},
+            "v2, 64 array buckets": {"codes": training.default_codes(64)},
+        }
+    encoders: dict[tuple[bool, bool], tuple[training.Encoder, training.Log]] = {}
+    for name, how in variants.items():
+        stage = bool(how.get("contrast", True)), bool(how.get("performance", True))
+        if stage not in encoders:
+            encoders[stage] = training.train_encoder(
+                train, schedule, contrast=stage[0], performance=stage[1], report=say
+            )
+        encoder, first = encoders[stage]
+        codes = how.get("codes", training.default_codes())
+        decoder, second = training.train_decoder(encoder, train, schedule, codes=codes, report=say)
+        made[name] = _by_decoder(encoder, decoder, codes)
+        size = _parameters(encoder) + _parameters(decoder)
+        notes[name] = f"{first.seconds + second.seconds:.0f} CPU s to train, {size:,} parameters"
+        if name == "AIRCHITECT v2":
+            path = arguments.folder / SHIPPED
+            command = f"python benchmarks/airchitect.py --products {arguments.products} --epochs {arguments.epochs}"
+            export_onnx(one_shot(encoder, decoder, train), path, codes=codes, labels=train, made_by=command)
+            model = OneShot(path)
+            made[name] = lambda labels: model.predict(labels.bounds, labels.dataflow, labels.cap_mm2).foretold
+            if arguments.ship:
+                (PACKAGE / SHIPPED).write_bytes(path.read_bytes())
+    return made, notes
+
+
+def _searches() -> dict[str, baselines.Predictor]:
+    """Searches that look the true costs up."""
+    made: dict[str, baselines.Predictor] = {}
+    for evaluations in (50, 500):
+        made[f"random search, {evaluations} evaluations"] = lambda rows, n=evaluations: baselines.random_search(rows, n)
+        made[f"genetic algorithm, {evaluations} evaluations"] = lambda rows, n=evaluations: baselines.genetic(rows, n)
+    return made
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _inputs(labels: Labels) -> tuple[torch.Tensor, torch.Tensor]:
+    buckets, numbers = tokens(labels.bounds, labels.dataflow, labels.cap_mm2)
+    return torch.from_numpy(buckets), torch.from_numpy(numbers)
+
+
+def _by_classifier(model: training.Classifier) -> baselines.Predictor:
+    def predict(labels: Labels) -> baselines.Designs:
+        with torch.no_grad():
+            return np.asarray(model(*_inputs(labels)).argmax(1).numpy())
+
+    return predict
+
+
+def _by_decoder(encoder: training.Encoder, decoder: training.Decoder, codes: object) -> baselines.Predictor:
+    def predict(labels: Labels) -> baselines.Designs:
+        with torch.no_grad():
+            held, features, _ = encoder(*_inputs(labels))
+            parts = decoder(held, features)
+        if codes is None:
+            array, buffer = (part.argmax(1).numpy() for part in parts)
+        else:
+            array, buffer = (code.decode(torch.sigmoid(part).numpy()) for code, part in zip(codes, parts, strict=True))
+        return np.asarray(array * 12 + buffer)
+
+    return predict
+
+
+class _NetworkCase:
+    """One design for a whole network under a dataflow: what predictors choose, and the exhaustive optimum."""
+
+    def __init__(self, network: HeldOut, dataflow: str, objective: str) -> None:
+        self.family = network.family
+        products = network.products(dataflow)
+        model = DesignSpaceModel()
+        counts = np.array([p.count for p in products], float)
+        each = [model(p) for p in products]
+        if objective == "latency":
+            total = counts @ np.array([costs.objective(objective) for costs in each])
+        else:
+            cycles, energy = (counts @ np.array([getattr(c, f) for c in each]) for f in ("cycles", "energy_pj"))
+            total = cycles * energy
+        self._macs = counts * np.array([np.prod(p.bounds) for p in products])
+        caps = np.array(NETWORK_CAPS_MM2)
+        self._layers = label(products, np.tile(caps, (len(products), 1)), objective=objective, keep_costs=True)
+        best = best_designs(total, caps)
+        first = self._layers.take(slice(len(caps)))
+        self._whole = replace(first, design=best, best=total[best], product=np.zeros(len(caps), int), costs=total[None])
+
+    def regrets(self, predict: baselines.Predictor, *, whole: bool) -> list[float]:
+        """Cost of one design for the network over the best design's, for every cap.
+
+        Args:
+            whole: `predict` searches the costs of the whole network; else the design that it foretells for the layers with
+                the most multiplications is taken.
+        """
+        if whole:
+            chosen = predict(self._whole)
+        else:
+            foretold, caps = predict(self._layers), self._whole.cap_mm2
+            macs = self._macs[self._layers.product]
+            votes = [
+                np.bincount(foretold[rows], weights=macs[rows], minlength=COUNT)
+                for rows in (self._layers.cap_mm2 == cap for cap in caps)
+            ]
+            chosen = into_caps([vote.argmax() for vote in votes], caps)
+        return [float(ratio) for ratio in self._whole.costs[0, chosen] / self._whole.best]
+
+
+if __name__ == "__main__":
+    main()
