@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fiberloom.architecture.library.design import DesignInfo
@@ -49,21 +49,14 @@ def evaluate_networks(
     left_out: dict[str, dict[str, str]] = {design: {} for design in named}
     for design, described in named.items():
         given = weights(design) if callable(weights) else weights[design]
-        for operator in network.einsums:
-            tensor = next((n for n in operator.operands.values() if network.tensors[n].role is Role.PARAMETER), None)
-            made = Task(
-                network.resolved(operator).model_copy(update={"name": operator.name}),
-                described,
-                None if tensor is None else _of(given, operator, network),
-                None if tensor is None else _of(activations, operator, network),
-                name=operator.name,
-            )
-            try:
-                plan(made)
-            except FiberloomError as error:
-                left_out[design][operator.name] = error.problem
+        refused: dict[str, str | None] = {}
+        for operator, tensor, task in tasks_of(network, described, given, activations):
+            if task.identity not in refused:
+                refused[task.identity] = _refusal(task)
+            if (reason := refused[task.identity]) is not None:
+                left_out[design][operator.name] = reason
                 continue
-            tasks.append((design, operator, tensor, made))
+            tasks.append((design, operator, tensor, task))
     costs = evaluate_all(
         [made for *_, made in tasks],
         objective=search.objective,
@@ -76,6 +69,35 @@ def evaluate_networks(
     for (design, operator, tensor, _), cost in zip(tasks, costs, strict=True):
         found[design].append(OperatorCost(operator.name, tensor, operator.count, cost))
     return {design: NetworkCost(design, tuple(found[design]), left_out[design]) for design in named}
+
+
+def tasks_of(
+    network: Network, design: str | DesignInfo, weights: Given, activations: Given
+) -> Iterator[tuple[Operator, str | None, Task]]:
+    """Every product of the network on a design, and the name of its weights (None: a product of activations).
+
+    Args:
+        weights, activations: as in `evaluate_networks`, for this design.
+    """
+    for operator in network.einsums:
+        tensor = next((n for n in operator.operands.values() if network.tensors[n].role is Role.PARAMETER), None)
+        task = Task(
+            network.resolved(operator).model_copy(update={"name": operator.name}),
+            design,
+            None if tensor is None else _of(weights, operator, network),
+            None if tensor is None else _of(activations, operator, network),
+            name=operator.name,
+        )
+        yield operator, tensor, task
+
+
+def _refusal(task: Task) -> str | None:
+    """Why a design can't run a task; None: it can."""
+    try:
+        plan(task)
+    except FiberloomError as error:
+        return error.problem
+    return None
 
 
 def _of(given: Given, operator: Operator, network: Network) -> Any:

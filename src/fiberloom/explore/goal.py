@@ -98,9 +98,13 @@ class Goal:
         """The objectives, all to be minimised: negated where more is better."""
         return tuple(-v if aim.maximise else v for aim in self.aims for v in (float(evaluate(aim.text, metrics)),))
 
+    def judges(self, metrics: Mapping[str, float]) -> bool:
+        """Whether `metrics` has all that the objectives need."""
+        return all(names_in(aim.text) <= metrics.keys() for aim in self.aims)
+
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """Sum of the limits' overshoots; 0 for a feasible design."""
-        return math.fsum(limit.overshoot(metrics) for limit in self.limits)
+        """Sum of the limits' overshoots, as far as `metrics` tells; 0 for a feasible design."""
+        return math.fsum(limit.overshoot(metrics) for limit in self.limits if names_in(limit.text) <= metrics.keys())
 
     def broken(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
         """The limits that a design breaks, with how far off it is."""

@@ -48,8 +48,8 @@ class Trial:
     """A design, its evaluation, and how that meets the goal.
 
     Attributes:
-        values: the objectives, minimised; infinite where there are no metrics.
-        violation: how far off the limits it is, relative; 0 where feasible, infinite without metrics.
+        values: the objectives, minimised; infinite where a metric that they need is missing.
+        violation: how far off the limits it is, relative, as far as metrics are known; 0 where feasible, infinite without metrics.
         score: one number for the objectives (`Goal.score`).
         known: its evaluation was in the store already.
     """
@@ -64,10 +64,12 @@ class Trial:
     @classmethod
     def of(cls, point: Point, evaluated: Evaluated, goal: Goal, *, known: bool = False) -> Trial:
         """Judge an evaluation by a goal."""
-        if not evaluated.metrics:
-            return cls(point, evaluated, (math.inf,) * len(goal.aims), math.inf, math.inf, known)
-        values = goal.values(evaluated.metrics)
-        return cls(point, evaluated, values, goal.violation(evaluated.metrics), goal.score(values), known)
+        metrics = evaluated.metrics
+        violation = goal.violation(metrics) if metrics else math.inf
+        if not goal.judges(metrics):
+            return cls(point, evaluated, (math.inf,) * len(goal.aims), violation, math.inf, known)
+        values = goal.values(metrics)
+        return cls(point, evaluated, values, violation, goal.score(values), known)
 
     @property
     def feasible(self) -> bool:

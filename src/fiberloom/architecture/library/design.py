@@ -99,6 +99,7 @@ class DesignInfo:
     menu: Menu | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     root: Field | None = field(default=None, compare=False, repr=False)
+    _variants: dict[Any, DesignInfo] = field(default_factory=dict, compare=False, repr=False)
 
     def with_settings(self, settings: Mapping[str, float]) -> DesignInfo:
         """The design with other values for its file's `variables`.
@@ -108,7 +109,13 @@ class DesignInfo:
         """
         if not settings or self.root is None:
             return self
-        source, sections = self.root.source, self.root.value
+        key = tuple(sorted(settings.items()))
+        if key not in self._variants:
+            self._variants[key] = self._with(settings, self.root)
+        return self._variants[key]
+
+    def _with(self, settings: Mapping[str, float], root: Field) -> DesignInfo:
+        source, sections = root.source, root.value
         for variable in settings:
             if variable not in self.settings:
                 raise SpecError(
@@ -116,7 +123,7 @@ class DesignInfo:
                 )
         variables = {**(sections.get("variables") or {}), **settings}
         changed = dataclasses.replace(source, data={**sections, "variables": variables})
-        return parse_design(self.name, type(self.root)(changed.data, changed))
+        return parse_design(self.name, type(root)(changed.data, changed))
 
     @property
     def lanes(self) -> int:

@@ -126,10 +126,12 @@ def evaluate_all(
     Raises:
         SpecError, UnsupportedError: as `evaluate`, for the first task that can't be computed.
     """
-    plans = [plan(task) for task in tasks]
-    jobs = [replace(run.job, objective=objective, seconds=seconds) for made in plans for run in made.runs]
+    first = {task.identity: task for task in reversed(tasks)}
+    plans = {identity: plan(task) for identity, task in first.items()}
+    jobs = [replace(run.job, objective=objective, seconds=seconds) for made in plans.values() for run in made.runs]
     found = iter(answers(jobs, workers=workers, cache=cache, progress=progress))
-    return [_cost(made, [next(found) for _ in made.runs]) for made in plans]
+    costs = {identity: _cost(made, [next(found) for _ in made.runs]) for identity, made in plans.items()}
+    return [replace(costs[task.identity], name=task.name) for task in tasks]
 
 
 def _cost(made: Plan, found: Sequence[Mapping[str, Any]]) -> LayerCost:

@@ -50,6 +50,14 @@ class Task:
     settings: Mapping[str, float] = field(default_factory=dict)
     patterns: Sequence[str] = ()
 
+    @property
+    def identity(self) -> str:
+        """The same for tasks that are computed alike, whatever their names."""
+        layer = self.layer.model_copy(update={"name": ""}) if isinstance(self.layer, Einsum) else self.layer
+        design = self.design if isinstance(self.design, str) else self.design.name
+        given = (str(self.weights), str(self.activations), sorted(self.settings.items()), tuple(self.patterns))
+        return f"{design} {layer!r} {given}"
+
 
 @dataclass(frozen=True)
 class Run:

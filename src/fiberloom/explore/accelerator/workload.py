@@ -40,6 +40,17 @@ class Workload:
         """The network, read once per process."""
         return _network(self.network, tuple(sorted(self.dims.items())))
 
+    def sparse(self) -> Network:
+        """The network with these densities.
+
+        Raises:
+            SpecError: for what is no density.
+        """
+        from fiberloom.network_evaluation import parse_density, with_densities
+
+        given = (None if d is None else parse_density(str(d), self.name) for d in (self.weights, self.activations))
+        return with_densities(self.read(), *given)
+
 
 @dataclass(frozen=True)
 class Search:
