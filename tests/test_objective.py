@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fiberloom.errors import SpecError
-from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.objective import Objective, parse_objective
 
 
@@ -106,15 +105,3 @@ def test_powers_are_limited_where_doubles_would_overflow() -> None:
     with pytest.raises(SpecError):
         Objective(9.0, 1.0)
     assert np.isfinite(Objective(8.0, 8.0).value(1e20, 1e15))
-
-
-def test_a_certificate_says_optimal_only_where_the_bound_meets_what_was_found() -> None:
-    assert Certificate.of(10.0, 10.0, "edp").to_dict() == {
-        "status": "optimal",
-        "lower_bound": 10.0,
-        "gap": 0.0,
-        "objective": "edp",
-    }
-    assert (Certificate.of(10.0, 8.0, "edp").status, Certificate.of(10.0, 8.0, "edp").gap) == ("bound", 0.2)
-    assert (Certificate.of(10.0, 0.0, "edp").status, Certificate.of(10.0, 0.0, "edp").gap) == ("none", 1.0)
-    assert Certificate.of(math.inf, 8.0, "edp").gap == 1.0

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 EXACT: Final = "exact"
 """The exact mapper's name; the others are `fiberloom.mapper.search.searchers`."""
 
-EXHAUSTIVE: Final = "exhaustive"
-"""The one sampling mapper that proves its answer, if it comes to the end."""
-
 SECONDS: Final = 10.0
 """Budget of a sampling mapper that is given none."""
 
@@ -187,6 +184,7 @@ def _value(text: str) -> Any:
 
 
 def _exact(target: Target, seconds: float | None, memory: float, *, front: bool) -> Found:
+    from fiberloom.mapper.certificate import exact_ending
     from fiberloom.mapper.emptiness import why_nothing_is_valid
     from fiberloom.mapper.exact import find_optimum
     from fiberloom.report.mapping_search import SearchFacts
@@ -210,9 +208,8 @@ def _exact(target: Target, seconds: float | None, memory: float, *, front: bool)
     costs = tuple(zip(map(float, optimum.energy_pj), map(float, optimum.cycles), strict=True))
     best = search.objective.best([pj for pj, _ in costs], [cycles for _, cycles in costs]) or 0
     value = float(search.objective.value(*costs[best])) if costs else float("inf")
-    statistics = dict(optimum.statistics)
-    stopped = str(statistics.pop("stopped", "proved" if optimum.certificate.status == "optimal" else "memory"))
-    stopped = "seconds" if stopped == "time" else stopped
+    stopped = exact_ending(optimum.certificate, optimum.statistics)
+    statistics = {name: fact for name, fact in optimum.statistics.items() if name != "stopped"}
     facts = SearchFacts(
         EXACT, search.objective, value, search.space.size(), optimum.seconds, stopped, statistics=statistics
     )
@@ -232,9 +229,8 @@ def _sampled(
 ) -> Found:
     from contextlib import nullcontext
 
-    from fiberloom.mapper.certificate import Certificate
     from fiberloom.mapper.driver import run
-    from fiberloom.mapper.floor import floor
+    from fiberloom.mapper.floor import certified
     from fiberloom.mapper.search import make
     from fiberloom.mapper.trials import TrialStore
     from fiberloom.report.mapping_search import SearchFacts
@@ -268,14 +264,8 @@ def _sampled(
     )
     if result.best is None or result.best_outcome is None:
         return Found((), (), 0, None, facts)
-    if mapper == EXHAUSTIVE and result.stopped == "exhausted":  # every mapping was judged: that is a proof
-        certificate = Certificate.of(result.value, result.value, search.objective.name)
-    else:
-        bound = min(floor(search) or 0.0, result.value)
-        gap = (result.value - bound) / result.value if result.value else 0.0
-        certificate = Certificate("none", bound, gap, search.objective.name)
     cost = (float(result.best_outcome.energy_pj[0]), float(result.best_outcome.cycles[0]))
-    return Found((result.best,), (cost,), 0, certificate, facts)
+    return Found((result.best,), (cost,), 0, certified(search, searcher, result), facts)
 
 
 def _print(target: Target, found: Found, *, front: bool, savings: bool, as_json: bool) -> None:

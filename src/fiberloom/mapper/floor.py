@@ -12,7 +12,9 @@ import numpy as np
 
 from fiberloom.architecture.features import without_features
 from fiberloom.cost_models import RooflineModel
-from fiberloom.mapper.search import SearchProblem
+from fiberloom.mapper.certificate import Certificate
+from fiberloom.mapper.driver import SearchResult
+from fiberloom.mapper.search import Searcher, SearchProblem
 
 
 def floor(target: SearchProblem) -> float | None:
@@ -31,3 +33,10 @@ def floor(target: SearchProblem) -> float | None:
     least = problem.workload.macs * share
     energy = least * float(arrays["compute_energy"][0])
     return float(np.asarray(target.objective.value(energy, least / unit.instances)))
+
+
+def certified(target: SearchProblem, searcher: Searcher, result: SearchResult) -> Certificate:
+    """What is known of the answer of a searcher: proved where every mapping was judged or nothing can be lower, else only `floor`."""
+    exhausted = searcher.exhaustive and result.stopped == "exhausted"
+    bound = result.value if exhausted else floor(target) or 0.0
+    return Certificate.of(result.value, bound, target.objective.name, searched=False)

@@ -114,6 +114,9 @@ class Searcher(ABC):
     name: str
     summary: ClassVar[str]
 
+    exhaustive: ClassVar[bool] = False
+    """Whether it has proposed every mapping of the space when it is exhausted."""
+
     finished: str = "exhausted"
     """Why `ask` had nothing more to propose."""
 

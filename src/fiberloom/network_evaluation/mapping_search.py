@@ -191,11 +191,11 @@ def _solved(job: MappingJob) -> dict[str, Any]:
 
 
 def _exact(job: MappingJob, target: SearchProblem) -> tuple[LoopNest, Certificate, dict[str, Any]]:
+    from fiberloom.mapper.certificate import exact_ending
     from fiberloom.mapper.exact import find_optimum
 
     optimum = find_optimum(target.problem, target.space, target.objective, seconds=job.seconds, memory_mb=job.memory_mb)
-    proved = optimum.certificate.status == "optimal"
-    stopped = str(optimum.statistics.get("stopped", "proved" if proved else "memory"))
+    stopped = exact_ending(optimum.certificate, optimum.statistics)
     costs = optimum.energy_pj, optimum.cycles
     best = target.objective.best(*costs) or 0
     return optimum.mappings[best], optimum.certificate, {"stopped": stopped, "found_by": EXACT}
@@ -211,9 +211,8 @@ def _own(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, Certi
 
 
 def _sampled(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, Certificate | None, dict[str, Any]]:
-    from fiberloom.mapper.certificate import Certificate
     from fiberloom.mapper.driver import run
-    from fiberloom.mapper.floor import floor
+    from fiberloom.mapper.floor import certified
     from fiberloom.mapper.search import make
 
     seconds = job.seconds
@@ -224,11 +223,7 @@ def _sampled(job: MappingJob, target: SearchProblem) -> tuple[LoopNest | None, C
     facts = {"stopped": result.stopped, "found_by": job.mapper, "evaluations": result.evaluations}
     if result.best is None:
         return None, None, facts
-    if job.mapper == "exhaustive" and result.stopped == "exhausted":  # every mapping was judged: that is a proof
-        return result.best, Certificate.of(result.value, result.value, target.objective.name), facts
-    bound = min(floor(target) or 0.0, result.value)
-    gap = (result.value - bound) / result.value if result.value else 0.0
-    return result.best, Certificate("none", bound, gap, target.objective.name), facts
+    return result.best, certified(target, searcher, result), facts
 
 
 _WAYS: Final = {EXACT: _exact, DATAFLOW: _own}
@@ -261,9 +256,9 @@ def _or_dataflow(
         return mapping, certificate, facts
     value = float(target.objective.value(cost.energy_pj, cost.cycles))
     bound = certificate.lower_bound if certificate is not None else 0.0
-    status = "none" if certificate is None else certificate.status
-    made = Certificate.of(value, bound, target.objective.name)
-    return own, replace(made, status=status), {**facts, "found_by": "dataflow of the design"}
+    searched = certificate is not None and certificate.status != "none"
+    made = Certificate.of(value, bound, target.objective.name, searched=searched)
+    return own, made, {**facts, "found_by": "dataflow of the design"}
 
 
 def _dense(job: MappingJob, mapping: LoopNest) -> dict[str, Any] | None:

@@ -26,9 +26,12 @@ ENDINGS = {
     "interrupted": "interrupted",
     "exhausted": "every mapping was tried",
     "proved": "finished",
+    "bounded": "finished",
     "reached": "the wanted value is reached",
 }
 """Why a search ended, in words; other reasons are the mapper's own words."""
+_LESS = {True: "fewer cycles", False: "less energy"}
+"""What decides between mappings of equal objective, by whether the objective sees the energy."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,19 @@ class SearchFacts:
         return facts | {"statistics": dict(self.statistics)}
 
 
-def certificate_sentence(certificate: Certificate, value: float) -> str:
-    """What is proved about a mapping of objective `value`, as one sentence."""
-    bound = certificate.lower_bound
+def certificate_sentence(certificate: Certificate, facts: SearchFacts) -> str:
+    """What is proved about the mapping that a search found, as one sentence."""
+    bound, value = certificate.lower_bound, facts.value
     lowest = f"no mapping of the map space is below {_number(bound)}"
     if certificate.status == "optimal":
-        return f"proved optimal: no mapping of the map space has a lower {certificate.objective}"
+        said = f"proved optimal: no mapping of the map space has a lower {certificate.objective}"
+        if facts.stopped in ("proved", "exhausted"):
+            return said
+        return f"{said}; one of the same {certificate.objective} may take {_LESS[facts.objective.energy_power > 0]}"
     over = value / bound - 1 if bound > 0 else math.inf
     if certificate.status == "bound":
-        return f"stopped early, but {_above(over)}: {lowest}"
+        known = "bounded, not proved:" if facts.stopped == "bounded" else "stopped early, but"
+        return f"{known} {_above(over)}: {lowest}"
     if math.isfinite(over):
         return f"nothing is proved by this mapper; by the roofline it is {_above(over)}: {lowest}"
     return "nothing is proved: the optimum may be anywhere below"
@@ -110,7 +117,7 @@ def mapping_report(
     yield Text.assemble((f"Best mapping for {facts.objective.name}", "bold"), f" by {facts.mapper}\n")
     yield Padding(Text(evaluation.loop_nest), (0, 0, 0, 1))
     yield Text("")
-    yield certificate_text(certificate, facts.value)
+    yield certificate_text(certificate, facts)
     yield facts_table(facts)
     yield Text("")
     yield summary(evaluation)
@@ -131,10 +138,10 @@ def mapping_report(
             yield bullet(f"{component}: {source}", "dim")
 
 
-def certificate_text(certificate: Certificate, value: float) -> Text:
+def certificate_text(certificate: Certificate, facts: SearchFacts) -> Text:
     """The certificate's sentence, coloured by what it is worth."""
     style = {"optimal": "bold green", "bound": "bold yellow"}.get(certificate.status, "yellow")
-    return Text(f" {certificate_sentence(certificate, value)}", style=style)
+    return Text(f" {certificate_sentence(certificate, facts)}", style=style)
 
 
 def facts_table(facts: SearchFacts) -> Table:

@@ -184,7 +184,8 @@ def _gap(certificate: Mapping[str, Any]) -> Text:
         return Text("proved", style="green")
     if certificate["status"] == "none":
         return Text("unproved", style="yellow")
-    return Text(f"≤ {certificate['gap']:.0%}", style="yellow")
+    gap = certificate["gap"]
+    return Text(f"≤ {gap:.0%}" if gap >= 0.005 else "< 0.5%", style="yellow")
 
 
 def other_table(totals: Sequence[Mapping[str, Any]]) -> Table:

@@ -20,6 +20,7 @@ class Exhaustive(GenerationalSearcher):
     """
 
     name = "exhaustive"
+    exhaustive = True
     summary = "every mapping of the space"
 
     def __init__(self, target: SearchProblem, rng: np.random.Generator, *, skip_equivalent: bool = True) -> None:

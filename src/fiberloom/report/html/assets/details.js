@@ -48,7 +48,7 @@ function mappingOf(layer, answer) {
   const notes = answer.notes.map((n) => C.texts[n]);
   const { certificate } = answer;
   const proved = certificate && (certificate.status === "optimal" ? "Proved: no mapping of the map space has a lower " + objective(certificate.objective) + "."
-    : certificate.status === "bound" ? `The search stopped early: the best mapping may be up to ${percent(certificate.gap)} lower in ${objective(certificate.objective)}.` : "This mapper proves nothing about how good its mapping is.");
+    : certificate.status === "bound" ? `Not proved: the best mapping may be up to ${percent(certificate.gap)} lower in ${objective(certificate.objective)}.` : "This mapper proves nothing about how good its mapping is.");
   const saved = answer.saved && `Without the design's sparse features the same mapping takes ${ratio(answer.saved[0])} the cycles and ${ratio(answer.saved[1])} the energy${answer.saved[2] ? "" : " (its tiles would not fit the memories)"}.`;
   return [proved && h("p", { class: "note" }, proved), saved && h("p", { class: "note" }, saved), answer.mapped_as && h("p", { class: "note" }, "Mapped as ", h("code", {}, answer.mapped_as)), answer.nest === null ? h("p", { class: "muted" }, "There is no loop nest for this operator.") : h("pre", { tabindex: "0", "aria-label": "Loop nest" }, C.texts[answer.nest]),
     notes.length > 0 && h("ul", { class: "note" }, notes.map((text) => h("li", {}, sentence(text))))];
