@@ -69,6 +69,17 @@ def test_no_layer_is_above_the_roofs() -> None:
                 assert answer["rate"] <= design["roof"]["bandwidth"] * answer["intensity"] * 1.001
 
 
+def test_a_layer_that_reads_as_fast_as_it_can_lies_on_the_roof_of_reads() -> None:
+    page = content(small_result())
+    for case in page["cases"]:
+        number = next(k for k, layer in enumerate(case["layers"]) if layer["name"] == "fc")
+        for d, design in enumerate(case["designs"]):
+            answer = page["answers"][case["layers"][number]["answers"][d]]
+            assert answer["bottleneck"] == "DRAM"
+            # places of 2:4 weights take bandwidth as the weights do
+            assert answer["rate"] == pytest.approx(design["roof"]["reads"] * answer["intensity"], rel=3e-3)
+
+
 def test_equal_answers_are_stored_once() -> None:
     result = one_design(small_result())
     layer = result["layers"][0]

@@ -16,15 +16,14 @@ class TensorUse:
 
     Attributes:
         tile, occupied: words of the tile, dense and as given room.
-        width: of a word, beside the level's own words.
         dense: words moved if nothing were sparse.
         metadata: bits of metadata moved.
+        demand: words of the level's bandwidth that all this takes: gated words and metadata too, skipped ones not.
     """
 
     name: str
     tile: float | None
     occupied: float | None
-    width: float
     reads: float
     fills: float
     updates: float
@@ -32,6 +31,7 @@ class TensorUse:
     skipped: float
     dense: float
     metadata: float
+    demand: float
     energy_pj: float | None
     metadata_pj: float
 
@@ -74,7 +74,7 @@ class Answer:
     Attributes:
         edp: energy times time, in J·s (times cycles where the clock is not known).
         bound: place of the component that sets the cycles, -1 where it is none of them.
-        intensity: computations that take a cycle per word that the outermost level moves.
+        intensity: computations that take a cycle per word of the outermost level's bandwidth that they take (`TensorUse.demand`).
         rate: computations that take a cycle, per cycle.
         mapped_as: the Einsum that is mapped, where it is not the layer's own.
     """
@@ -113,7 +113,7 @@ def read_answer(entry: Json, components: Sequence[Component], cycle_seconds: flo
     compute = mapping(entry.get("compute"))
     cycles = number(entry.get("cycles"))
     busy = (finite(compute.get("actual")) or 0.0) + (finite(compute.get("gated")) or 0.0)
-    outer = sum(tensor.moved * tensor.width for tensor in levels[0].tensors) if levels else 0.0
+    outer = sum(tensor.demand for tensor in levels[0].tensors) if levels else 0.0
     bottleneck = text(entry.get("bottleneck")) if cycles else ""
     return Answer(
         cycles=cycles,
@@ -157,18 +157,21 @@ def _level(entry: Json) -> LevelUse:
 def _tensor(name: str, use: Json, word_bits: float | None) -> TensorUse:
     own = finite(use.get("word_bits"))
     traffic = {action: mapping(counts) for action, counts in mapping(use.get("traffic")).items()}
+    width = own / word_bits if own and word_bits else 1.0
+    moved, gated = (sum(_count(counts, kind) for counts in traffic.values()) for kind in ("actual", "gated"))
+    metadata = sum(finite(bits) or 0.0 for bits in mapping(use.get("metadata_bits")).values())
     return TensorUse(
         name=name,
         tile=finite(use.get("tile_words")),
         occupied=finite(use.get("occupied_words")),
-        width=own / word_bits if own and word_bits else 1.0,
         reads=_count(traffic.get("read"), "actual"),
         fills=_count(traffic.get("fill"), "actual"),
         updates=_count(traffic.get("update"), "actual"),
-        gated=sum(_count(counts, "gated") for counts in traffic.values()),
+        gated=gated,
         skipped=sum(_count(counts, "skipped") for counts in traffic.values()),
         dense=sum(_count(counts, "dense") for counts in traffic.values()),
-        metadata=sum(finite(bits) or 0.0 for bits in mapping(use.get("metadata_bits")).values()),
+        metadata=metadata,
+        demand=(moved + gated) * width + (metadata / word_bits if word_bits else 0.0),
         energy_pj=finite(use.get("energy_pj")),
         metadata_pj=finite(use.get("metadata_pj")) or 0.0,
     )

@@ -36,7 +36,7 @@ function rooflineChart() {
     open: (k) => openLayer(items[k].i),
   });
   const bounds = design.components.filter((_, c) => items.some((item) => item.answer.bound === c));
-  fill("roofline-chart", caption("Computations per cycle against computations per word of " + roof.level, "Only computations that take a cycle count, and only words that move. Area of a mark: the layer's cycles. Choose a mark to open its layer." + (roof.note ? " " + roof.note : "")),
+  fill("roofline-chart", caption("Computations per cycle against computations per word of " + roof.level, "Only computations that take a cycle count, and everything that takes bandwidth: gated words and metadata too. Area of a mark: the layer's cycles. Choose a mark to open its layer." + (roof.note ? " " + roof.note : "")),
     legend(bounds.map((component) => [look(component), "set by " + component.name])), svg);
 }
 
