@@ -82,7 +82,7 @@ def test_random_is_always_among_the_agents_and_first():
 
 def test_a_budget_in_seconds_is_run_of_its_own():
     problem = Formula()
-    found = compare(problem, Goal.parse(["delay"]), [], seeds=1, evaluations=5, seconds=0.05)
+    found = compare(problem, Goal.parse(["delay"]), [], seeds=1, evaluations=5, seconds=0.5)
     assert found["random"].by_evaluations[0].trials == 5
     assert found["random"].by_seconds[0].trials > 5
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from fiberloom.cli.explore_report import Csv, Html, explore_report, explore_runs, save_pages
 from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import AsJson
 from fiberloom.cli.output import print_all, print_json
+from fiberloom.cli.saving import refuse_unwritable
 from fiberloom.errors import SpecError
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="Most seconds for one design; it has failed then.")
     ] = None,
+    csv: Csv = None,
+    html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a space of designs for the best, or for a Pareto front.
@@ -108,7 +112,10 @@ def run(
     from fiberloom.explore import ExplorationStore, make_agent
     from fiberloom.explore import explore as search
     from fiberloom.explore.executors import make_executor
+    from fiberloom.explore.exploration import ExplorationError
 
+    for path in (csv, html):
+        refuse_unwritable(path)
     if resume and store is None:
         raise SpecError("--resume without --store", hint="name the store that the run was kept in")
     problem = problem_of(space, workload)
@@ -118,15 +125,21 @@ def run(
     start = [problem.space.point(values) for values in problem.file.known.values()] if known else []
     evaluating = make_executor(executor, problem, workers=jobs, seconds=timeout)
     kept = ExplorationStore(store) if store is not None else None
+    fault: ExplorationError | None = None
     try:
         with shown(agent, goal) as progress, evaluating:
             found = search(
                 problem, searcher, evaluations=evaluations, seconds=seconds, seed=seed, executor=evaluating, store=kept,
                 resume=resume, prune=prune, start=start, progress=progress,
             )  # fmt: skip
+    except ExplorationError as error:
+        found, fault = error.found, error
     finally:
         if kept is not None:
             kept.close()
+    if resume and not found.resumed:
+        print(f"{store} had no run of this agent, seed and goal: one was begun", file=sys.stderr)
+    save_pages(found, html, csv)
     if as_json:
         from fiberloom.report.exploration import exploration_dict
 
@@ -136,10 +149,16 @@ def run(
 
         print_all(exploration_report(found))
         sys.stdout.flush()
+    if fault is not None:
+        raise fault
     if found.stopped == "interrupted":
         if store is not None:
             print(f"interrupted; --resume goes on from {store}", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+explore.command("report")(explore_report)
+explore.command("runs")(explore_runs)
 
 
 @explore.command("spaces")

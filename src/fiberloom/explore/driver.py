@@ -1,99 +1,39 @@
-"""Runs an agent on a problem under a budget: every evaluation kept, the front so far, pruning by bounds, resuming."""
+"""Runs an agent on a problem under a budget: every evaluation kept, the front so far, pruning by bounds, resuming.
+
+**What makes a run repeatable.** The agent is always asked for `BATCH` designs, however many workers there are and whatever is left of
+the budget; it is told when all of them are tried, in their order. Whether a design is evaluated or pruned depends on the run alone and
+never on what else the store knows. So a seed determines the trials of a run (as far as evaluations repeat), a resumed run goes on
+as if it had never stopped, and a run with a larger budget begins with the trials of a smaller one.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from fiberloom.errors import SpecError
+from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.explore.agents._base import Agent
 from fiberloom.explore.executors import Executor, Serial
-from fiberloom.explore.front import dominates, front
-from fiberloom.explore.goal import Goal
+from fiberloom.explore.exploration import Exploration, ExplorationError, Progress
+from fiberloom.explore.front import Front
 from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.pruning import ruled_out
+from fiberloom.explore.run_lock import RunLock
 from fiberloom.explore.space import Point
-from fiberloom.explore.store import ExplorationStore
+from fiberloom.explore.store import ExplorationStore, StoredTrial
 from fiberloom.explore.trial import Evaluated, Status, Trial
+
+__all__ = ["Exploration", "ExplorationError", "Progress", "explore"]
 
 BATCH: Final = 64
 """Most designs asked at a time; agents that learn from every trial give fewer."""
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an exploration stands.
-
-    Attributes:
-        trials: told so far; `known` of them were in the store, `pruned` by their bounds.
-        evaluated: in this process or its workers, in this session.
-        best: least score of a feasible design, infinite before the first.
-        front: designs on the front.
-        seconds: of the run, sessions before included.
-        rate: evaluations per second of this session.
-        left: seconds to the end of the budget at that rate; None: unknown.
-    """
-
-    trials: int
-    evaluated: int
-    known: int
-    pruned: int
-    best: float
-    front: int
-    seconds: float
-    rate: float
-    left: float | None
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """What an exploration found.
-
-    Attributes:
-        trials: in order.
-        times: seconds since the run began, one per trial.
-        front: the feasible trials that no other dominates.
-        stopped: ``evaluations`` or ``seconds`` (the budget ended), ``interrupted``, or the agent's reason.
-        repeated: whether a resumed run proposed the designs that it had proposed before.
-    """
-
-    problem: DesignProblem
-    goal: Goal
-    agent: str
-    seed: int
-    trials: tuple[Trial, ...]
-    times: tuple[float, ...]
-    front: tuple[Trial, ...]
-    stopped: str
-    seconds: float
-    evaluated: int
-    repeated: bool = True
-
-    @property
-    def best(self) -> Trial | None:
-        """The feasible trial of the least score; None: there is none."""
-        return min((t for t in self.trials if t.feasible), key=lambda t: t.score, default=None)
-
-    @property
-    def curve(self) -> list[tuple[int, float, float]]:
-        """Trials, seconds and least score at every improvement."""
-        found: list[tuple[int, float, float]] = []
-        least = math.inf
-        for number, (trial, at) in enumerate(zip(self.trials, self.times, strict=True), 1):
-            if trial.feasible and trial.score < least:
-                least = trial.score
-                found.append((number, at, least))
-        return found
-
-    def nearest_miss(self) -> Trial | None:
-        """Where nothing is feasible: the evaluated trial that is least off the limits."""
-        return min(
-            (t for t in self.trials if math.isfinite(t.violation) and not t.feasible),
-            key=lambda t: t.violation,
-            default=None,
-        )
+NEWS_SECONDS: Final = 0.05
+"""Least time between two reports of progress: more often, nobody reads them."""
 
 
 def explore(
@@ -114,37 +54,92 @@ def explore(
 
     Args:
         evaluations: trials, pruned and known ones included.
-        seconds: of the run, sessions before included; looked at between batches, evaluations under way are finished.
+        seconds: of the run, sessions before included; evaluations that are under way then are finished.
         seed: what the agent's generator was made from; names the run in the store.
-        store: where every evaluation is kept.
+        store: where every evaluation is kept as it is made.
         resume: go on with the last run of this agent, seed and goal in the store.
         prune: leave out designs whose bounds already lose against the front or break a limit.
         start: designs that are tried first, before the agent is asked.
-        progress: called after every evaluation.
+        progress: called as evaluations end, at most every `NEWS_SECONDS`.
 
     Raises:
-        SpecError: for a budget that is not positive, or a store of another problem.
+        SpecError: for a budget that is not positive, a store of another problem, or a run that goes on in another process.
+        ExplorationError: for what fails later, such as a disk that is full, with everything found so far.
     """
     for name, budget in (("evaluations", evaluations), ("seconds", seconds)):
         if budget is not None and not 0 < budget < math.inf:
             raise SpecError(f"{name} is {budget}", hint="a budget is a positive number")
-    if store is not None:
-        store.bind(problem)
-    run = _Run(problem, agent, evaluations, seconds, executor or Serial(problem), store, prune, progress)
-    if store is not None:
-        run.number = store.open_run(agent.name, agent.hyper_parameters, seed, agent.goal, resume=resume)
-        run.recorded = [at for _, at in store.trials(problem, run.number)]
-    stopped = "interrupted"
-    try:
-        stopped = run.go(start)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        agent.close()
-    return Exploration(
-        problem, agent.goal, agent.name, seed, tuple(run.trials), tuple(run.times), tuple(front(run.trials)), stopped,
-        run.seconds, run.evaluated, run.repeated,
-    )  # fmt: skip
+    run = _Run(problem, agent, evaluations, seconds, executor or Serial(problem), prune, progress)
+    stopped, fault = "interrupted", None
+    with RunLock(store.path) if store is not None else nullcontext() as lock:
+        try:
+            if store is not None and lock is not None:
+                store.bind(problem)
+                run.record = _Record(store, lock, agent, seed, resume=resume)
+            stopped = run.go(start)
+        except KeyboardInterrupt:
+            pass
+        except FiberloomError as error:
+            if not run.trials:
+                raise
+            stopped, fault = "error", error
+        finally:
+            agent.close()
+    found = run.found(seed, stopped)
+    if fault is not None:
+        raise ExplorationError(fault, found) from fault
+    return found
+
+
+class _Record:
+    """A run in a store: what it was told before, and where it goes on.
+
+    Attributes:
+        trials: that were told before; fewer when the run turns out to propose others.
+        resumed: how many there were.
+        repeated: whether it proposes the same.
+    """
+
+    def __init__(self, store: ExplorationStore, lock: RunLock, agent: Agent, seed: int, *, resume: bool) -> None:
+        self.store = store
+        self._lock = lock
+        self._run = (agent.name, agent.hyper_parameters, seed, agent.goal)
+        self.number = self._open(resume=resume)
+        self.trials = store.recorded(self.number)
+        self.resumed = len(self.trials)
+        self.repeated = True
+
+    def _open(self, *, resume: bool) -> int:
+        number = self.store.open_run(*self._run, resume=resume)
+        self._lock.hold(number)
+        return number
+
+    def compare(self, first: int, designs: Sequence[int]) -> None:
+        """Where the run now proposes others than from number `first` on, go on as a new run that begins with the same trials."""
+        for number, design in enumerate(designs, first):
+            if number < len(self.trials) and self.trials[number].design != design:
+                del self.trials[number:]
+                self.repeated = False
+                self.number = self._open(resume=False)
+                self.store.write(self.number, {}, 0, self.trials)
+
+
+@dataclass
+class _Batch:
+    """Designs that were asked together, as far as they are tried.
+
+    Attributes:
+        room: how many of them the budget takes; the others are left alone.
+        found, times: trials that are ready and when they were, by place.
+        taken: how many from the first on are trials of the run.
+    """
+
+    points: list[Point]
+    designs: list[int]
+    room: int
+    found: dict[int, Trial] = field(default_factory=dict)
+    times: dict[int, float] = field(default_factory=dict)
+    taken: int = 0
 
 
 @dataclass
@@ -156,165 +151,197 @@ class _Run:
     most: int | None
     most_seconds: float | None
     executor: Executor
-    store: ExplorationStore | None
     prune: bool
     progress: Callable[[Progress], None] | None
-    number: int = 0
-    recorded: list[float] = field(default_factory=list)
+    record: _Record | None = None
     trials: list[Trial] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    front: list[Trial] = field(default_factory=list)
+    front: Front = field(default_factory=Front)
     evaluated: int = 0
-    spent: float = 0.0
-    repeated: bool = True
-    _cache: dict[Point, Evaluated] = field(default_factory=dict)
-    _begun: float = field(default_factory=time.perf_counter)
+    _cut_off: list[tuple[float, Trial]] = field(default_factory=list)
+    _known: dict[Point, Evaluated] = field(default_factory=dict)
+    _best: float = math.inf
+    _counts: dict[str, int] = field(default_factory=lambda: {"known": 0, "pruned": 0})
+    _begun: float | None = None
     _before: float = 0.0
+    _repeated: int = 0
+    _news: float = -math.inf
 
     @property
     def seconds(self) -> float:
         """Of the run; while it repeats what was recorded, as recorded."""
-        if len(self.trials) < len(self.recorded):
-            return self.recorded[len(self.trials) - 1] if self.trials else 0.0
+        if self._begun is None:
+            return self.times[-1] if self.times else 0.0
         return self._before + time.perf_counter() - self._begun
 
     def go(self, start: Sequence[Point]) -> str:
         """Trials until a reason to stop, which is returned."""
         first = [self.problem.space.canonical(point) for point in start]
-        while (reason := self._done()) is None:
-            room = BATCH if self.most is None else min(BATCH, self.most - len(self.trials))
-            asked, first = (first[:room], first[room:]) if first else (None, [])
-            proposed = asked is None
+        if not self._recorded():
+            self._begun = time.perf_counter()
+        while (reason := self._over()) is None:
+            if first:
+                self._try(first[:BATCH])
+                first = first[BATCH:]
+                continue
+            asked = self.agent.ask(BATCH)
             if asked is None:
-                asked = self.agent.ask(room)
-                if asked is None:
-                    return self.agent.finished
-            points = [self.problem.space.canonical(point) for point in asked]
-            trials = self._try(points)
-            if proposed:
+                return self.agent.finished
+            trials = self._try([self.problem.space.canonical(point) for point in asked])
+            if trials is not None:
                 self.agent.tell(trials)
+        self._say(last=True)
         return reason
 
-    def _done(self) -> str | None:
+    def found(self, seed: int, stopped: str) -> Exploration:
+        """Everything so far."""
+        late = sorted(self._cut_off, key=lambda entry: entry[0])
+        trials, times = [*self.trials, *(t for _, t in late)], [*self.times, *(at for at, _ in late)]
+        for _, trial in late:
+            self.front.add(trial)
+        repeated, resumed = (self.record.repeated, self.record.resumed) if self.record else (True, 0)
+        return Exploration(
+            self.problem, self.agent.goal, self.agent.name, seed, tuple(trials), tuple(times), tuple(self.front), stopped,
+            self.seconds, self.evaluated, repeated, resumed,
+        )  # fmt: skip
+
+    def _recorded(self) -> list[StoredTrial]:
+        return self.record.trials if self.record is not None else []
+
+    def _over(self) -> str | None:
         if self.most is not None and len(self.trials) >= self.most:
             return "evaluations"
-        repeats = len(self.trials) < len(self.recorded)
-        if not repeats and self.most_seconds is not None and self.seconds >= self.most_seconds:
-            return "seconds"
-        return None
+        return "seconds" if len(self.trials) >= len(self._recorded()) and self._late() else None
 
-    def _try(self, points: list[Point]) -> list[Trial]:
-        """Trials of `points`, evaluated where they are neither known nor pruned."""
-        goal = self.agent.goal
-        ranks = [self.problem.space.rank(point) for point in points]
-        found: dict[int, Trial] = {}
+    def _late(self) -> bool:
+        return self.most_seconds is not None and self.seconds >= self.most_seconds
+
+    def _try(self, points: list[Point]) -> list[Trial] | None:
+        """Trials of `points`; None when the budget ended before all were tried."""
+        space = self.problem.space
+        designs = [space.rank(point) for point in points]
+        first = len(self.trials)
+        room = len(points) if self.most is None else min(len(points), self.most - first)
+        batch = _Batch(points, designs, room)
+        if self.record is not None:
+            self.record.compare(first, designs[:room])
         todo: dict[Point, list[int]] = {}
-        for i, (point, rank) in enumerate(zip(points, ranks, strict=True)):
-            known = self._known(point, rank)
-            pruned = None if known else self._pruned(point)
+        ready: dict[int, tuple[Evaluated, bool]] = {}
+        for i, point in enumerate(points[:room]):
+            if first + i < len(self._recorded()):
+                continue
+            if self._begun is None:
+                self._before, self._begun, self._repeated = self.seconds, time.perf_counter(), first + i
+            known = self._known.get(point)
+            pruned = ruled_out(self.problem, self.agent.goal, self.front, point) if self.prune and not known else None
             if known is not None:
-                found[i] = Trial.of(point, known, goal, known=True)
+                ready[i] = (known, True)
             elif pruned is not None:
-                found[i] = Trial.of(point, pruned, goal)
+                ready[i] = (pruned, False)
             else:
                 todo.setdefault(point, []).append(i)
+        try:
+            self._repeat(batch, first)
+            for i, (evaluated, known_before) in ready.items():
+                self._settle(batch, i, evaluated, known=known_before)
+            self._take(batch, {})
+            if todo:
+                self._evaluate(batch, todo)
+        finally:
+            self._cut_off = [(batch.times[i], trial) for i, trial in batch.found.items()]
+        whole = batch.taken == len(points)
+        return self.trials[first:] if whole else None
+
+    def _repeat(self, batch: _Batch, first: int) -> None:
+        """Trials that are recorded already, as the agent was told them."""
+        for stored in self._recorded()[first : first + batch.room]:
+            point = batch.points[batch.taken]
+            trial = Trial.of(point, stored.evaluated, self.agent.goal, known=True)
+            if stored.evaluated.status is not Status.PRUNED:
+                self._known[point] = stored.evaluated
+            self._count(trial)
+            self.trials.append(trial)
+            self.times.append(stored.seconds)
+            batch.taken += 1
+
+    def _evaluate(self, batch: _Batch, todo: dict[Point, list[int]]) -> None:
+        """Designs that are neither known to this run nor pruned: from the store, or of the executor."""
         waiting = list(todo)
 
-        def done(index: int, evaluated: Evaluated) -> None:
+        def settle(index: int, evaluated: Evaluated, *, known: bool) -> None:
             point = waiting[index]
-            self._cache[point] = evaluated
-            self.evaluated += 1
-            self.spent += evaluated.seconds
-            if self.store is not None:
-                self.store.keep(ranks[todo[point][0]], evaluated)
+            self._known[point] = evaluated
             for nth, i in enumerate(todo[point]):
-                found[i] = Trial.of(point, evaluated, goal, known=nth > 0)
-            self._say(found)
+                self._settle(batch, i, evaluated, known=known or nth > 0)
+            self._take(batch, {} if known else {batch.designs[todo[point][0]]: evaluated})
+            self._say()
 
-        if waiting:
-            self.executor.evaluate(waiting, done)
-        trials = [found[i] for i in range(len(points))]
-        self._record(ranks, trials)
-        return trials
+        def wanted(index: int) -> bool:
+            if self._late() and len(self.trials) + len(batch.found) > 0:
+                return False
+            point = waiting[index]
+            stored = self._known.get(point)
+            if stored is None and self.record is not None:
+                stored = self.record.store.evaluation(batch.designs[todo[point][0]])
+            if stored is not None:
+                settle(index, stored, known=True)
+            return stored is None
 
-    def _known(self, point: Point, rank: int) -> Evaluated | None:
-        known = self._cache.get(point)
-        if known is None and self.store is not None:
-            known = self.store.evaluation(rank)
-        return known
+        def done(index: int, evaluated: Evaluated) -> None:
+            self.evaluated += 1
+            settle(index, evaluated, known=False)
 
-    def _pruned(self, point: Point) -> Evaluated | None:
-        """The bounds of a design that they rule out; None: it must be evaluated."""
-        if not self.prune or self.problem.space.violated(point):
-            return None
-        try:
-            bounds = self.problem.bound(point)
-        except Exception:  # evaluation says what is wrong with it
-            return None
-        if not bounds:
-            return None
-        goal = self.agent.goal
-        known = [limit for limit in goal.limits if limit.text in bounds and not limit.at_least]
-        broken = [limit for limit in known if limit.overshoot(bounds)]
-        complete = all(aim.text in bounds and not aim.maximise for aim in goal.aims)
-        bounding = Evaluated(Status.PRUNED, dict(bounds) if complete else {}, "")
-        if broken:
-            off = "; ".join(f"{limit.name}: at least {bounds[limit.text]:.4g}" for limit in broken)
-            return Evaluated(Status.PRUNED, bounding.metrics, off) if self._judgeable(bounding.metrics) else None
-        if not complete:
-            return None
-        values = goal.values(bounds)
-        for best in self.front:
-            if best.values == values or dominates(best.values, values):
-                return Evaluated(Status.PRUNED, bounding.metrics, "its bounds are no better than a known design")
-        return None
+        self.executor.evaluate(waiting, done, wanted)
 
-    def _judgeable(self, metrics: object) -> bool:
-        """Whether a trial of bounds has every metric that the limits ask for."""
-        try:
-            self.agent.goal.violation(metrics)  # type: ignore[arg-type]
-        except SpecError:
-            return False
-        return True
+    def _settle(self, batch: _Batch, i: int, evaluated: Evaluated, *, known: bool) -> None:
+        batch.found[i] = Trial.of(batch.points[i], evaluated, self.agent.goal, known=known)
+        batch.times[i] = self.seconds
+        self._count(batch.found[i])
 
-    def _record(self, ranks: Sequence[int], trials: Sequence[Trial]) -> None:
+    def _count(self, trial: Trial) -> None:
+        self._counts["known"] += trial.known
+        self._counts["pruned"] += trial.evaluated.status is Status.PRUNED
+        if self.front.add(trial):
+            self._best = min(self._best, trial.score)
+
+    def _take(self, batch: _Batch, evaluations: dict[int, Evaluated]) -> None:
+        """Make trials of what is ready from the first on, and write all that is new to the store before anything else."""
         first = len(self.trials)
-        if self.store is not None:
-            self.repeated &= self.store.proposed(self.number, first, ranks)
-        was_repeating = first < len(self.recorded)
-        self.trials += trials
-        if was_repeating and len(self.trials) >= len(self.recorded):
-            self._before, self._begun = self.recorded[-1], time.perf_counter()
-        now = self.seconds
-        self.times += [self.recorded[i] if i < len(self.recorded) else now for i in range(first, len(self.trials))]
-        if self.store is not None:
-            self.store.told(self.number, first, ranks, trials, now)
-        self.front = front([*self.front, *trials])
-        self._say({})
+        rows: list[StoredTrial] = []
+        while batch.taken in batch.found:
+            trial, at = batch.found.pop(batch.taken), batch.times[batch.taken]
+            at = max(at, self.times[-1] if self.times else 0.0)
+            self.trials.append(trial)
+            self.times.append(at)
+            rows.append(StoredTrial(batch.designs[batch.taken], trial.evaluated, at))
+            batch.taken += 1
+        if self.record is not None and (evaluations or rows):
+            self.record.store.write(self.record.number, evaluations, first, rows)
 
-    def _say(self, under_way: dict[int, Trial]) -> None:
-        if self.progress is None:
+    def _say(self, *, last: bool = False) -> None:
+        now = time.perf_counter()
+        if self.progress is None or (now - self._news < NEWS_SECONDS and not last):
             return
-        trials = len(self.trials) + len(under_way)
-        here = time.perf_counter() - self._begun
-        rate = self.evaluated / here if here else 0.0
+        self._news = now
+        here = now - self._begun if self._begun is not None else 0.0
+        trials = len(self.trials)
+        fresh = trials - self._repeated
         left: float | None = None
-        if self.most is not None and trials:
-            left = (self.most - trials) / (trials / self.seconds) if self.seconds else None
+        if self.most is not None and fresh > 0:
+            left = (self.most - trials) * here / fresh
         if self.most_seconds is not None:
             rest = max(0.0, self.most_seconds - self.seconds)
             left = rest if left is None else min(left, rest)
-        scores = [t.score for t in (*self.front, *under_way.values()) if t.feasible]
         self.progress(
             Progress(
                 trials=trials,
                 evaluated=self.evaluated,
-                known=sum(t.known for t in self.trials),
-                pruned=sum(t.evaluated.status is Status.PRUNED for t in self.trials),
-                best=min(scores, default=math.inf),
+                known=self._counts["known"],
+                pruned=self._counts["pruned"],
+                best=self._best,
                 front=len(self.front),
                 seconds=self.seconds,
-                rate=rate,
+                rate=self.evaluated / here if here else 0.0,
                 left=left,
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,14 +15,43 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
+class Front:
+    """The feasible trials so far that no other one dominates; of equal ones the first."""
+
+    def __init__(self, trials: Iterable[Trial] = ()) -> None:
+        self._trials: list[Trial] = []
+        self._values: NDArray[np.float64] = np.empty((0, 0))
+        for trial in trials:
+            self.add(trial)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        """By their first objective."""
+        return iter(sorted(self._trials, key=lambda t: t.values))
+
+    def add(self, trial: Trial) -> bool:
+        """Whether the trial is on the front now; what it dominates is not any more."""
+        if not trial.feasible or self.reaches(trial.values):
+            return False
+        values = np.array([trial.values])
+        if self._trials:
+            stay = np.logical_not((self._values >= values).all(axis=1))
+            self._trials = [t for t, stays in zip(self._trials, stay, strict=True) if stays]
+            values = np.concatenate([self._values[stay], values])
+        self._trials.append(trial)
+        self._values = values
+        return True
+
+    def reaches(self, values: Sequence[float]) -> bool:
+        """Whether a trial of the front is nowhere worse than `values`."""
+        return bool(self._trials) and bool((self._values <= np.asarray(values)).all(axis=1).any())
+
+
 def front(trials: Iterable[Trial]) -> list[Trial]:
     """The feasible trials that no other one dominates, by their first objective; of equal ones the first."""
-    candidates = sorted((t for t in trials if t.feasible), key=lambda t: t.values)
-    found: list[Trial] = []
-    for trial in candidates:
-        if not any(f.values == trial.values or dominates(f.values, trial.values) for f in found):
-            found.append(trial)
-    return found
+    return list(Front(trials))
 
 
 def hypervolume(values: ArrayLike, reference: Sequence[float]) -> float:

@@ -9,12 +9,16 @@ counted twice. Other runs on the same problem, at the same time or later, use th
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom import __version__
 from fiberloom.errors import MissingExtraError, SpecError
+from fiberloom.explore.difference import differences
 from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point
@@ -36,9 +40,36 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS trials (
   run INTEGER NOT NULL REFERENCES runs, trial INTEGER NOT NULL, design TEXT NOT NULL, status TEXT NOT NULL,
-  metrics TEXT NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (run, trial)
+  metrics TEXT, reason TEXT, seconds REAL NOT NULL, PRIMARY KEY (run, trial)
 ) WITHOUT ROWID;
 """
+# A trial's own metrics and reason stand there only where they are not those of the design's evaluation: bounds of a pruned one, and
+# failures, which another run may have mended since.
+_ONLY_OF_THE_TRIAL: Final = (Status.PRUNED, Status.FAILED)
+
+SYNC_SECONDS: Final = 0.1
+"""Evaluations that follow each other faster reach the disk together: a power cut may take this much computing, a kill nothing. A
+write to the disk itself takes some 4 ms (measured), which is the time of twenty cheap evaluations."""
+
+_KEEP: Final = (
+    "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (design) DO UPDATE SET status = excluded.status, "
+    "metrics = excluded.metrics, reason = excluded.reason, detail = excluded.detail, seconds = excluded.seconds "
+    f"WHERE status = '{Status.FAILED}'"
+)
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial as a store has it.
+
+    Attributes:
+        design: its number.
+        seconds: since the run began.
+    """
+
+    design: int
+    evaluated: Evaluated
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -70,9 +101,11 @@ class ExplorationStore(DatabaseFile):
 
     what = "exploration store"
     application = 0x66696278  # "fibx"
-    layout = 1
+    layout = 2
     tables = _TABLES
     durable = True
+
+    _synced = -math.inf
 
     def bind(self, problem: DesignProblem) -> None:
         """Name the problem of a new file; compare it with an old one's.
@@ -81,32 +114,31 @@ class ExplorationStore(DatabaseFile):
             SpecError: when the file holds designs of another problem, naming what differs.
         """
         facts = {**problem.facts(), "model": source_hash()}
-        found = self._meta()
-        if "facts" not in found:
+        found = self.facts
+        if not found:
             with self._transaction():
                 self._database.executemany(
                     "INSERT OR IGNORE INTO meta VALUES (?, ?)",
                     [("facts", json.dumps(facts)), ("fiberloom", __version__), ("file", problem.file.file or "")],
                 )
-            found = self._meta()
-        stored: dict[str, Any] = json.loads(found["facts"])
-        different = [part for part in stored.keys() | facts.keys() if stored.get(part) != _plain(facts.get(part))]
+            found = self.facts
+        different = differences(found, facts)
         if different == ["model"]:
             raise SpecError(
-                f"{self.path} holds evaluations of another version of the model ({found['fiberloom']})",
+                f"{self.path} holds evaluations of another version of the model ({self._meta().get('fiberloom')})",
                 hint="their numbers don't compare: name another file",
             )
         if different:
             raise SpecError(
-                f"{self.path} holds another exploration: its {' and '.join(sorted(different))} "
-                f"{'differs' if len(different) == 1 else 'differ'}",
+                f"{self.path} holds another exploration; what differs: {'; '.join(different)}",
                 hint="name another file for this one",
             )
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the evaluations depend on (`DesignProblem.facts`); empty in a new file."""
-        stored: dict[str, Any] = json.loads(self._meta().get("facts", "{}"))
+        with self._making_sense("its problem"):
+            stored: dict[str, Any] = json.loads(self._meta().get("facts", "{}"))
         return stored
 
     @property
@@ -120,10 +152,10 @@ class ExplorationStore(DatabaseFile):
         wanted = json.dumps(goal.to_dict(), sort_keys=True)
         with self._transaction():
             if resume:
-                row = self._query(
+                (row,) = self._rows(
                     "SELECT MAX(run) AS run FROM runs WHERE agent = ? AND hyper_parameters = ? AND seed = ? AND goal = ?",
                     (agent, hyper, seed, wanted),
-                ).fetchone()
+                )
                 if row["run"] is not None:
                     return int(row["run"])
             cursor = self._database.execute(
@@ -134,52 +166,53 @@ class ExplorationStore(DatabaseFile):
 
     def evaluation(self, design: int) -> Evaluated | None:
         """What is known of a design; None: nothing, or only that its evaluation failed."""
-        row = self._query("SELECT * FROM evaluations WHERE design = ?", (str(design),)).fetchone()
-        if row is None or row["status"] == Status.FAILED:
-            return None
-        return _evaluated(row)
+        for row in self._rows("SELECT * FROM evaluations WHERE design = ?", (str(design),)):
+            if row["status"] != Status.FAILED:
+                return self._evaluated(row)
+        return None
 
-    def keep(self, design: int, evaluated: Evaluated) -> None:
-        """Keep an evaluation. One that is known stays, unless it had failed."""
-        with self._transaction():
-            self._database.execute(
-                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (design) DO UPDATE SET "
-                "status = excluded.status, metrics = excluded.metrics, reason = excluded.reason, "
-                "detail = excluded.detail, seconds = excluded.seconds WHERE status = ?",
-                (
-                    str(design), str(evaluated.status), json.dumps(dict(evaluated.metrics)), evaluated.reason,
-                    json.dumps(dict(evaluated.detail)), evaluated.seconds, str(Status.FAILED),
-                ),
-            )  # fmt: skip
+    def write(
+        self, run: int, evaluations: Mapping[int, Evaluated], first: int = 0, trials: Sequence[StoredTrial] = ()
+    ) -> None:
+        """Keep evaluations by design, and a run's trials number `first` and on: all of it or nothing.
 
-    def told(self, run: int, first: int, designs: Sequence[int], trials: Sequence[Trial], seconds: float) -> None:
-        """Record that the agent was told trials number `first` and on; those that stand there stay.
+        What is written survives the end of this process at once, and a power cut from the next write that comes `SYNC_SECONDS` or
+        more after the one before, or brings an evaluation that took as long. An evaluation that is known stays unless it had failed;
+        a trial that is known stays.
 
         Raises:
-            SpecError: when another process records other designs for the same run.
+            SpecError: when the file can't be written; it stays as it was.
         """
+        now = time.monotonic()
+        slowest = max((evaluated.seconds for evaluated in evaluations.values()), default=0.0)
+        if now - self._synced >= SYNC_SECONDS or slowest >= SYNC_SECONDS:
+            self._synced = now
+            self._durably(True)
+        else:
+            self._durably(False)
         with self._transaction():
-            for number, design, trial in zip(range(first, first + len(trials)), designs, trials, strict=True):
-                there = self._query("SELECT design FROM trials WHERE run = ? AND trial = ?", (run, number)).fetchone()
-                if there is None:
-                    metrics = json.dumps(dict(trial.evaluated.metrics))
-                    self._database.execute(
-                        "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)",
-                        (run, number, str(design), str(trial.evaluated.status), metrics, seconds),
-                    )
+            self._database.executemany(_KEEP, [_evaluation_row(*entry) for entry in evaluations.items()])
+            self._database.executemany(
+                "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(run, number, *_trial_row(trial)) for number, trial in enumerate(trials, first)],
+            )
 
-    def proposed(self, run: int, first: int, designs: Sequence[int]) -> bool:
-        """Whether the run's stored trials, as far as they go, are these designs from number `first` on."""
-        rows = self._query(
-            "SELECT design FROM trials WHERE run = ? AND trial >= ? ORDER BY trial LIMIT ?", (run, first, len(designs))
-        ).fetchall()
-        return all(row["design"] == str(design) for row, design in zip(rows, designs, strict=False))
+    def recorded(self, run: int) -> list[StoredTrial]:
+        """Trials of a run, in order."""
+        rows = self._rows(
+            "SELECT t.trial, t.design, t.status, COALESCE(t.metrics, e.metrics, '{}') AS metrics, "
+            "COALESCE(t.reason, e.reason, '') AS reason, CASE WHEN t.metrics IS NULL THEN e.detail END AS detail, "
+            "CASE WHEN t.metrics IS NULL THEN e.seconds END AS seconds, t.seconds AS at "
+            "FROM trials t LEFT JOIN evaluations e ON e.design = t.design WHERE run = ? ORDER BY trial",
+            (run,),
+        )
+        return [StoredTrial(int(row["design"]), self._evaluated(row), float(row["at"])) for row in rows]
 
     def runs(self) -> list[StoredRun]:
         """All runs, oldest first."""
-        rows = self._query(
+        rows = self._rows(
             "SELECT r.*, COUNT(t.trial) AS trials FROM runs r LEFT JOIN trials t ON t.run = r.run GROUP BY r.run ORDER BY r.run"
-        ).fetchall()
+        )
         return [
             StoredRun(
                 row["run"], row["agent"], json.loads(row["hyper_parameters"]), row["seed"], _goal(row["goal"]),
@@ -189,24 +222,23 @@ class ExplorationStore(DatabaseFile):
         ]  # fmt: skip
 
     def trials(self, problem: DesignProblem, run: int, goal: Goal | None = None) -> Iterator[tuple[Trial, float]]:
-        """Trials of a run in order, judged by its own goal or another, each with the seconds since the run began."""
+        """Trials of a run in order, judged by its own goal or another, each with the seconds since the run began.
+
+        Raises:
+            SpecError: when there is no such run.
+        """
         if goal is None:
-            row = self._query("SELECT goal FROM runs WHERE run = ?", (run,)).fetchone()
-            if row is None:
+            found = [r.goal for r in self.runs() if r.run == run]
+            if not found:
                 raise SpecError(f"{self.path} has no run {run}", hint=f"it has {len(self.runs())}")
-            goal = _goal(row["goal"])
-        rows = self._query(
-            "SELECT t.design, t.status AS status, t.metrics AS metrics, t.seconds AS at, e.reason, e.detail, e.seconds "
-            "FROM trials t LEFT JOIN evaluations e ON e.design = t.design WHERE run = ? ORDER BY trial",
-            (run,),
-        )
-        for row in rows:
-            yield Trial.of(problem.space.unrank(int(row["design"])), _evaluated(row), goal), float(row["at"])
+            (goal,) = found
+        for stored in self.recorded(run):
+            yield Trial.of(problem.space.unrank(stored.design), stored.evaluated, goal), stored.seconds
 
     def designs(self, problem: DesignProblem) -> Iterator[tuple[Point, Evaluated]]:
         """Every design that was evaluated, by any run."""
-        for row in self._query("SELECT * FROM evaluations"):
-            yield problem.space.unrank(int(row["design"])), _evaluated(row)
+        for row in self._rows("SELECT * FROM evaluations"):
+            yield problem.space.unrank(int(row["design"])), self._evaluated(row)
 
     def frame(self, problem: DesignProblem) -> pandas.DataFrame:
         """One row per evaluated design: design (its number), status, reason, seconds, a column per parameter and per metric.
@@ -227,22 +259,39 @@ class ExplorationStore(DatabaseFile):
         ]  # fmt: skip
         return pandas.DataFrame(rows)
 
+    def _evaluated(self, row: Any) -> Evaluated:
+        with self._making_sense(f"design {row['design']}"):
+            return Evaluated(
+                Status(row["status"]),
+                json.loads(row["metrics"]),
+                row["reason"],
+                json.loads(row["detail"] or "{}"),
+                row["seconds"] or 0.0,
+            )
 
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(value))
+    @contextmanager
+    def _making_sense(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            raise SpecError(f"{self.path} is damaged: {what} makes no sense", hint="name another file") from None
+
+
+def _evaluation_row(design: int, evaluated: Evaluated) -> tuple[Any, ...]:
+    return (
+        str(design), str(evaluated.status), json.dumps(dict(evaluated.metrics)), evaluated.reason,
+        json.dumps(dict(evaluated.detail)), evaluated.seconds,
+    )  # fmt: skip
+
+
+def _trial_row(trial: StoredTrial) -> tuple[Any, ...]:
+    evaluated = trial.evaluated
+    own: tuple[str | None, str | None] = (None, None)
+    if evaluated.status in _ONLY_OF_THE_TRIAL:
+        own = (json.dumps(dict(evaluated.metrics)), evaluated.reason)
+    return (str(trial.design), str(evaluated.status), *own, trial.seconds)
 
 
 def _goal(text: str) -> Goal:
     stored = json.loads(text)
     return Goal.parse(stored["objectives"], stored["limits"])
-
-
-def _evaluated(row: Any) -> Evaluated:
-    return Evaluated(
-        Status(row["status"]),
-        json.loads(row["metrics"]),
-        row["reason"] or "",
-        json.loads(row["detail"] or "{}"),
-        row["seconds"] or 0.0,
-    )

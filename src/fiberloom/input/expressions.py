@@ -11,6 +11,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from fiberloom.errors import Location, SpecError, nearest
@@ -71,7 +72,7 @@ def evaluate(text: str, scope: Mapping[str, Number | str] | None = None, *, wher
     if len(text) > MAX_LENGTH:
         raise refuse(f"it has {len(text)} characters", f"expressions have at most {MAX_LENGTH}")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = _tree(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise refuse("it is not arithmetic", "write a number or an expression such as 64 * 1024") from None
     try:
@@ -81,16 +82,24 @@ def evaluate(text: str, scope: Mapping[str, Number | str] | None = None, *, wher
     return value
 
 
+@lru_cache(maxsize=4096)  # searches of designs compute few texts many times
+def _tree(text: str) -> ast.Expression:
+    return ast.parse(text.strip(), mode="eval")
+
+
+@lru_cache(maxsize=4096)
 def names_in(text: str) -> frozenset[str]:
     """Names that an expression uses; none where it is not an expression."""
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = _tree(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return frozenset()
     return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - _FUNCTIONS.keys()
 
 
-def _value(node: ast.expr, scope: Mapping[str, Number | str], refuse: Callable[[str, str], SpecError], depth: int) -> Number:
+def _value(
+    node: ast.expr, scope: Mapping[str, Number | str], refuse: Callable[[str, str], SpecError], depth: int
+) -> Number:
     if depth > MAX_DEPTH:
         raise refuse("it is nested too deeply", f"at most {MAX_DEPTH} levels of brackets")
 

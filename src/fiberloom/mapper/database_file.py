@@ -43,7 +43,7 @@ class DatabaseFile:
             self._database = sqlite3.connect(self.path, isolation_level=None, timeout=WAIT_SECONDS)
             self._claim()
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
+            self._durably(self.durable)
             self._database.executescript(
                 "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
                 f"INSERT OR IGNORE INTO meta VALUES ('format', '{self.layout}');"
@@ -76,6 +76,21 @@ class DatabaseFile:
         cursor = self._database.cursor()
         cursor.row_factory = sqlite3.Row
         return cursor.execute(sql, values)
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """All rows of a query.
+
+        Raises:
+            SpecError: when the file can't be read.
+        """
+        try:
+            return self._query(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise SpecError(f"{self.path} can't be read: {error}", hint="it is damaged; name another file") from None
+
+    def _durably(self, whether: bool) -> None:
+        """Whether writes from now on are on the disk before they return, with those before them."""
+        self._database.execute(f"PRAGMA synchronous={'FULL' if whether else 'NORMAL'}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -66,6 +66,8 @@ class DesignSpace:
                     hint=nearest(name, before),
                 )
         self._later_use = self._controllers()
+        # whether later parameters depend on each
+        self._steers = [any(i in later for later in self._later_use[i + 1 :]) for i in range(len(self.parameters))]
         self._counted: dict[tuple[int, tuple[int, ...]], int] = {}
 
     @property
@@ -122,15 +124,16 @@ class DesignSpace:
 
     def rank(self, point: Sequence[int]) -> int:
         """The number of a design, from 0 to `size()` - 1, in the order of the parameters' values."""
-        point = self.canonical(point)
+        self._check(point)
         rank = 0
-        prefix: list[int] = []
-        for i, on in enumerate(self.active(point)):
-            if on and not self._steers(i):
-                rank += point[i] * self._count(i + 1, (*prefix, 0))
+        prefix: tuple[int, ...] = ()
+        for i, on in enumerate(self._walk(point)[1]):
+            chosen = int(point[i]) if on else 0
+            if on and not self._steers[i]:
+                rank += chosen * self._count(i + 1, (*prefix, 0))
             elif on:
-                rank += sum(self._count(i + 1, (*prefix, lower)) for lower in range(int(point[i])))
-            prefix.append(point[i])
+                rank += sum(self._count(i + 1, (*prefix, lower)) for lower in range(chosen))
+            prefix = (*prefix, chosen)
         return rank
 
     def unrank(self, rank: int) -> Point:
@@ -141,19 +144,21 @@ class DesignSpace:
         """
         if not 0 <= rank < self.size():
             raise SpecError(f"there is no design {rank}", hint=f"they are numbered from 0 to {self.size() - 1}")
-        prefix: list[int] = []
+        prefix: tuple[int, ...] = ()
+        values: dict[str, Any] = {}
         for i, p in enumerate(self.parameters):
-            chosen = 0
-            if self._active(i, prefix) and not self._steers(i):
+            chosen, on = 0, not p.when or p.active(values)
+            if on and not self._steers[i]:
                 chosen, rank = divmod(rank, self._count(i + 1, (*prefix, 0)))
-            elif self._active(i, prefix):
+            elif on:
                 for chosen in range(len(p.values)):
                     inside = self._count(i + 1, (*prefix, chosen))
                     if rank < inside:
                         break
                     rank -= inside
-            prefix.append(chosen)
-        return tuple(prefix)
+            values[p.name] = p.values[chosen] if on else p.otherwise
+            prefix = (*prefix, chosen)
+        return prefix
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Point]:
         """`n` designs that meet the requirements, uniformly and independently.
@@ -257,10 +262,6 @@ class DesignSpace:
             found[i] = tuple(j for j in range(i) if self.parameters[j].name in closure)
         return found
 
-    def _steers(self, i: int) -> bool:
-        """Whether later parameters depend on this one."""
-        return any(i in later for later in self._later_use[i + 1 :])
-
     def _count(self, i: int, prefix: Sequence[int]) -> int:
         """Designs that begin with `prefix`, which fixes the first `i` parameters."""
         if i == len(self.parameters):
@@ -271,7 +272,7 @@ class DesignSpace:
             p = self.parameters[i]
             if not self._active(i, prefix):
                 known = self._count(i + 1, (*prefix, 0))
-            elif self._steers(i):
+            elif self._steers[i]:
                 known = sum(self._count(i + 1, (*prefix, chosen)) for chosen in range(len(p.values)))
             else:
                 known = len(p.values) * self._count(i + 1, (*prefix, 0))

@@ -61,7 +61,7 @@ class Parameter:
         Raises:
             SpecError: for a condition that can't be computed.
         """
-        used = tuple((name, value) for name, value in comparable(values).items() if name in self.used)
+        used = tuple(comparable({name: values[name] for name in self.used if name in values}).items())
         return all(_holds(text, used, self.where) for text in self.when)
 
 
