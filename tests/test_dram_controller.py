@@ -108,6 +108,26 @@ def test_a_lone_read_takes_what_its_commands_and_crossings_take() -> None:
     assert write.latency.tolist() == [crossings + TIMING.rcd + TIMING.cwl + TIMING.burst]
 
 
+def test_a_row_that_is_open_saves_its_activation_and_another_one_costs_a_precharge() -> None:
+    row = 512 * 16
+    run = simulate(requests((0, "R", 0), (200, "R", 4), (400, "R", row)), Controller(RefreshPolicy="NoRefresh"))
+    hit = 2 * 4 + TIMING.cl + TIMING.burst
+    assert run.latency.tolist() == [hit + TIMING.rcd, hit, hit + TIMING.rp + TIMING.rcd]
+
+
+def test_streams_reach_the_bandwidth_of_the_bus_and_random_reads_that_of_four_activations() -> None:
+    free = Controller(RefreshPolicy="NoRefresh", PagePolicy="Closed", Arbiter="Fifo")
+    peak = LINE_BYTES / (TIMING.burst * NS_PER_CLOCK)
+    assert peak == pytest.approx(19.2)
+    stream = requests(*((i * 4, "R", i) for i in range(2000)))
+    reached = simulate(stream, replace(free, PagePolicy="Open")).metrics()["bandwidth_gbs"]
+    assert 0.97 * peak < reached <= peak
+    lines = np.random.default_rng(0).integers(CAPACITY_BYTES // LINE_BYTES, size=2000)
+    spread = requests(*((i * 4, "R", int(line)) for i, line in enumerate(lines)))
+    limit = 4 * LINE_BYTES / (TIMING.faw * NS_PER_CLOCK)
+    assert 0.9 * limit < simulate(spread, free).metrics()["bandwidth_gbs"] <= limit
+
+
 def test_no_answer_is_faster_than_an_open_row_allows() -> None:
     for seed, controller in enumerate(designs(30, 8)):
         on = synthetic("cloud-2", 300, seed)

@@ -11,9 +11,10 @@ import pytest
 
 from fiberloom.errors import SpecError
 from fiberloom.explore import Goal, explore, make_agent, make_problem, read_space
-from fiberloom.explore.dram.controller import METRICS, PARAMETERS, Controller, simulate
+from fiberloom.explore.dram.controller import DDR4_2400, METRICS, MT40A1G8, PARAMETERS, Controller, simulate
+from fiberloom.explore.dram.device import Energies
 from fiberloom.explore.dram.problem import DramProblem
-from fiberloom.explore.dram.traces import synthetic
+from fiberloom.explore.dram.traces import KINDS, synthetic
 from fiberloom.explore.space import parse_space
 from fiberloom.explore.trial import Status
 
@@ -89,6 +90,20 @@ def test_exploring_finds_what_plain_designs_do_not() -> None:
     plain = problem.evaluate(problem.space.point(problem.file.known["plain"]))
     assert found.best.score < goal.score(goal.values(plain.metrics)) / 10
     assert all(math.isfinite(t.score) for t in found.trials)
+
+
+def test_the_page_names_every_parameter_trace_and_metric_and_its_example_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "explore-dram.md").read_text(encoding="utf-8")
+    for name in (*PARAMETERS, *METRICS, *KINDS):
+        assert f"`{name}`" in page
+    for values in PARAMETERS.values():
+        assert all(f"`{v}`" in page for v in values if isinstance(v, str))
+    e = Energies.of(DDR4_2400, MT40A1G8)
+    assert f"`ACT` with its precharge {e.activate_nj:.1f} nJ, `RD` {e.read_nj:.1f} nJ, `WR` {e.write_nj:.1f} nJ" in page
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/explore-dram.md", "exec"), {})
+    assert "latency_ns" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -93,6 +93,12 @@ def test_importing_by_its_name_registers_the_environments() -> None:
     assert ran.stdout.strip() == "(19,)"
 
 
+def test_the_page_runs_its_own_example(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "explore-environments.md").read_text(encoding="utf-8")
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/explore-environments.md", "exec"), {})
+    assert "PagePolicy" in capsys.readouterr().out
+
+
 def test_a_step_is_one_design_evaluated() -> None:
     env = small()
     env.reset(seed=0)

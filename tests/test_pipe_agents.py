@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import sys
 import threading
@@ -28,23 +29,9 @@ space:
 problem: {kind: dram, trace: stream, requests: 100}
 """
 
-CLIMBER = """
-import json, random, sys
-hello = json.loads(sys.stdin.readline())
-draw = random.Random(hello["seed"])
-shape = [len(p["values"]) for p in hello["space"]["parameters"]]
-best, point = float("inf"), [draw.randrange(n) for n in shape]
-for line in sys.stdin:
-    message = json.loads(line)
-    if "ask" in message:
-        tried = list(point)
-        i = draw.randrange(len(shape))
-        tried[i] = draw.randrange(shape[i])
-        print(json.dumps({"designs": [tried]}), flush=True)
-    for trial in message.get("tell", []):
-        if trial["feasible"] and trial["score"] < best:
-            best, point = trial["score"], trial["point"]
-"""
+PAGE = (Path(__file__).parents[1] / "docs" / "explore-environments.md").read_text(encoding="utf-8")
+CLIMBER = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "hello" in block)
+"""The agent that the documentation shows."""
 
 
 def problem() -> DramProblem:
@@ -75,6 +62,13 @@ def test_an_agent_in_another_process_searches(tmp_path: Path) -> None:
     best = min(agent.problem.evaluate(p).metrics["latency_ns"] for p in agent.problem.space.all())
     assert found.best.score == best
     assert agent.hyper_parameters == {"command": agent.command, "timeout": 20.0}
+
+
+def test_the_page_runs_its_own_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "outside_agent" in block)
+    example = example.replace('"python climber.py"', repr(command(tmp_path, CLIMBER))).replace("=500", "=50")
+    exec(compile(example, "docs/explore-environments.md", "exec"), {})
+    assert "PagePolicy" in capsys.readouterr().out
 
 
 def test_the_same_seed_asks_for_the_same_designs_and_a_store_resumes(tmp_path: Path) -> None:

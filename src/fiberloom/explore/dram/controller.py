@@ -51,9 +51,9 @@ _ORDINALS: Final = ("PagePolicy", "Scheduler", "SchedulerBuffer", "RespQueue", "
 
 @dataclass(frozen=True)
 class Controller:
-    """One design; the defaults are those of DRAMSys' own example with FR-FCFS.
+    """One design; the field names are those of DRAMSys, so that a configuration reads the same in both.
 
-    The field names are those of DRAMSys, so that a configuration reads the same in both.
+    Values may be wider than ArchGym's (`MOST`); no refresh may be postponed or pulled in where that is 0.
     """
 
     PagePolicy: str = "Open"
