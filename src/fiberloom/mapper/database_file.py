@@ -41,6 +41,16 @@ class DatabaseFile:
         self.path = Path(path)
         try:
             self._database = sqlite3.connect(self.path, isolation_level=None, timeout=WAIT_SECONDS)
+        except sqlite3.Error as error:
+            raise self._refused(str(error)) from None
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
             self._claim()
             self._database.execute("PRAGMA journal_mode=WAL")
             self._durably(self.durable)
@@ -112,15 +122,22 @@ class DatabaseFile:
 
     def _claim(self) -> None:
         """Mark an empty file as ours; refuse one that another program made, unchanged."""
-        mark = self._database.execute("PRAGMA application_id").fetchone()[0]
-        if mark == self.application:
+        if self._mark() == self.application:
             return
-        if mark or self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            raise self._refused("it is a database of another program")
-        self._database.execute(f"PRAGMA application_id = {self.application}")
+        with self._transaction():  # of two processes that find the file empty, one claims it
+            mark = self._mark()
+            if mark == self.application:
+                return
+            if mark or self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                raise self._refused("it is a database of another program")
+            self._database.execute(f"PRAGMA application_id = {self.application}")
+
+    def _mark(self) -> int:
+        return int(self._database.execute("PRAGMA application_id").fetchone()[0])
 
     def _refused(self, reason: str) -> SpecError:
+        article = "an" if self.what[0] in "aeiou" else "a"
         return SpecError(
-            f"{self.path} can't be used as a {self.what}: {reason}",
+            f"{self.path} can't be used as {article} {self.what}: {reason}",
             hint="name a new file in an existing folder, or one that a search wrote",
         )

@@ -14,11 +14,13 @@ from fiberloom.report.exploration_account import (
     design_name,
     infeasible,
     measures,
+    over,
     reasons,
     settings,
     shared,
     spelled,
 )
+from fiberloom.report.exploration_references import Reference, standing
 from fiberloom.report.tables import plain_table
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from fiberloom.explore import Agent, Exploration, Trial
     from fiberloom.explore.space import SpaceFile
+    from fiberloom.explore.store import StoredRun
 
 MOST_ROWS = 12
 """Designs of a front that are printed; all of them are in --json, --csv and --html."""
@@ -90,6 +93,34 @@ def _front_table(found: Exploration, trials: Sequence[Trial]) -> Iterator[Consol
     yield names
 
 
+def references_report(found: Exploration, references: Sequence[Reference]) -> Iterator[ConsoleRenderable]:
+    """Known designs beside the front; nothing without any."""
+    from rich.text import Text
+
+    if not references:
+        return
+    aims = [m for m in measures(found.goal, found.problem.metrics) if m.aim]
+    yield Text("\nknown designs", style="bold")
+    table = plain_table()
+    table.add_column(" design", no_wrap=True, style="bold")
+    for measure in aims:
+        table.add_column(_headed(measure.title, 8), justify="right")
+    table.add_column("beside the front", overflow="fold", ratio=1)
+    for reference in references:
+        metrics = reference.trial.evaluated.metrics
+        table.add_row(f" {reference.name}", *(m.say(metrics) for m in aims), _beside(found, reference))
+    yield table
+
+
+def _beside(found: Exploration, reference: Reference) -> str:
+    place, other = standing(found.front, reference.trial)
+    if place == "beaten" and other is not None:
+        return f"beaten by {design_name(found, other)}"
+    said = {"equal": "on it", "ahead": "no design of the front equals or beats it"}
+    broken = "; ".join(over(found.goal, reference.trial.evaluated.metrics))
+    return said.get(place) or broken or reference.trial.evaluated.reason
+
+
 def _headed(title: str, width: int) -> str:
     """A title in lines that are about as wide as its column."""
     return title if len(title) <= width else title.replace("_", "_\n").replace(" (", "\n(").replace("max ", "max\n")
@@ -127,7 +158,7 @@ def _nothing(found: Exploration) -> Iterator[ConsoleRenderable]:
     least = " (as its bounds say)" if miss.evaluated.status is Status.PRUNED else ""
     yield Text(f"\nno design meets the limits; the nearest one is {design_name(found, miss)}{least}:", style="bold")
     yield Text("  " + spelled(settings(found, miss)))
-    for broken in found.goal.broken(miss.evaluated.metrics):
+    for broken in over(found.goal, miss.evaluated.metrics):
         yield Text("  " + broken)
 
 
@@ -186,6 +217,20 @@ def csv_text(found: Exploration) -> str:
             ]
         )  # fmt: skip
     return out.getvalue()
+
+
+def runs_report(runs: Sequence[StoredRun]) -> Iterator[ConsoleRenderable]:
+    """The runs of a store."""
+    table = plain_table()
+    table.add_column(" run", justify="right", no_wrap=True)
+    for column in ("agent", "seed", "goal"):
+        table.add_column(column, overflow="fold")
+    table.add_column("designs", justify="right", no_wrap=True)
+    for run in runs:
+        agent = " ".join((run.agent, spelled(run.hyper_parameters))).strip()
+        goal = ", ".join((*run.goal.names, *(limit.name for limit in run.goal.limits)))
+        table.add_row(f" {run.run}", agent, str(run.seed), goal, f"{run.trials:,}")
+    yield table
 
 
 def spaces_report(files: Sequence[SpaceFile]) -> Iterator[ConsoleRenderable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom.explore.trial import Status
@@ -96,6 +96,12 @@ def _reason(goal: Goal, trial: Trial) -> str:
     return " and ".join(f"breaks {name} at best" for name in broken) or LOSING
 
 
+def over(goal: Goal, metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """The limits that a design breaks, with how far off it is, as far as its metrics tell."""
+    known = tuple(limit for limit in goal.limits if names_in(limit.text) <= metrics.keys())
+    return replace(goal, limits=known).broken(metrics)
+
+
 def infeasible(goal: Goal, trials: Sequence[Trial]) -> list[tuple[str, int]]:
     """Limits that evaluated designs break, and how many do."""
     metrics = [t.evaluated.metrics for t in trials if t.evaluated.status is Status.EVALUATED]
@@ -129,8 +135,9 @@ def shared(designs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def spelled(values: Mapping[str, Any]) -> str:
     """``lanes=16 zeros=skipped``, each pair unbroken."""
-    return " ".join(f"{name}={_value(value)}" for name, value in values.items())
+    return " ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a parameter."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from fiberloom.errors import SpecError
-from fiberloom.explore.driver import Exploration
-from fiberloom.explore.front import front
-from fiberloom.explore.problem import DesignProblem
-from fiberloom.explore.store import ExplorationStore, StoredRun
+from fiberloom.explore import DesignProblem, Exploration, ExplorationStore, front
+from fiberloom.explore.store import StoredRun
 from fiberloom.explore.trial import Status
 
 
@@ -39,3 +37,8 @@ def stored_exploration(store: ExplorationStore, problem: DesignProblem, run: Sto
         problem, run.goal, run.agent, run.seed, trials, times, tuple(front(trials)), "", times[-1] if times else 0.0,
         evaluated,
     )  # fmt: skip
+
+
+def same_goal(store: ExplorationStore, run: StoredRun) -> list[StoredRun]:
+    """Other runs of a store with the run's goal, oldest first."""
+    return [other for other in store.runs() if other.run != run.run and other.goal == run.goal and other.trials]

@@ -45,7 +45,7 @@ function frontChart() {
     s("line", { class: "axis", x1: room.left, x2: room.right, y1: room.bottom, y2: room.bottom }), s("line", { class: "axis", x1: room.left, x2: room.left, y1: room.top, y2: room.bottom }),
     s("text", { x: (room.left + room.right) / 2, y: room.bottom + 37, "text-anchor": "middle" }, "energy–delay product of all products (lower is better)"),
     s("text", { x: 14, y: (room.top + room.bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(room.top + room.bottom) / 2})` }, title),
-    stairs(x, y, room), drawn, namesOf(marks, place, room), ring);
+    stairs(x, y, room), drawn, labels(marks.map((m, k) => ({ x: place(k)[0], y: place(k)[1], text: m.point.scheme, strong: m.point.on_front })), room), ring);
   explore(svg, {
     length: marks.length, place,
     nearest: (px, py) => { let best = -1, least = 30 ** 2; marks.forEach((_, k) => { const [cx, cy] = place(k), d = (cx - px) ** 2 + (cy - py) ** 2; if (d < least) { least = d; best = k; } }); return best; },
@@ -74,21 +74,4 @@ function stairs(x, y, room) {
   let d = "";
   front.forEach((point, k) => { const px = x(point.edp_j_s), py = y(point.quality); d += k ? `H${px}V${py}` : `M${px} ${py}`; });
   return s("path", { class: "stairs", d: d + `H${room.right}` });
-}
-
-function namesOf(marks, place, room) {
-  const taken = marks.map((_, k) => { const [cx, cy] = place(k); return { k, box: [cx - 7, cy - 7, cx + 7, cy + 7] }; });
-  const meet = (a, b) => a[0] < b[2] && a[2] > b[0] && a[1] < b[3] && a[3] > b[1], names = [];
-  const order = marks.map((_, k) => k).sort((a, b) => Boolean(marks[b].point.on_front) - Boolean(marks[a].point.on_front));
-  for (const k of order) {
-    const [cx, cy] = place(k), full = marks[k].point.scheme, text = full.length > 30 ? full.slice(0, 29) + "…" : full, w = text.length * 6.4;
-    for (const [x0, y0] of [[cx + 9, cy - 12], [cx + 12, cy], [cx - 9 - w, cy - 12], [cx - 12 - w, cy], [cx - w / 2, cy + 16], [cx + 9, cy + 13], [cx - w / 2, cy - 24]]) {
-      const box = [x0, y0 - 7, x0 + w, y0 + 7];
-      if (x0 < room.left || x0 + w > room.right + 16 || y0 < room.top - 6 || y0 > room.bottom - 6 || taken.some((other) => other.k !== k && meet(box, other.box))) continue;
-      taken.push({ k: -1, box });
-      names.push(s("text", { class: marks[k].point.on_front ? "strong halo" : "halo", x: x0, y: y0 + 4 }, text));
-      break;
-    }
-  }
-  return names;
 }
