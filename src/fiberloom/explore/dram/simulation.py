@@ -181,6 +181,9 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
         slot[:] = q[:, WRITE]
     used = np.zeros(banks, np.int64)
     accepted = np.zeros(n, np.int64)  # requests by order of acceptance
+    busy = np.zeros(banks, np.int64)  # banks with waiting requests, in any order
+    busy_place = np.zeros(banks, np.int64)
+    busy_banks = 0
     waiting = 0
     taken = 0
     writing = 0
@@ -236,6 +239,9 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
                 after[tail[b]] = i
             else:
                 head[b] = i
+                busy[busy_banks] = b
+                busy_place[b] = busy_banks
+                busy_banks += 1
             tail[b] = i
             used[slot[i]] += 1
             waiting += 1
@@ -287,14 +293,15 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
                     best = max(best, next_act[b])
             choose = EVERY
         elif choose != NONE:
-            low, high = choose, choose + 1
+            low, high = 0, busy_banks
             if choose == EVERY:
-                low, high = 0, banks
                 best = NEVER
                 best_bank = -1
-            for b in range(low, high):
-                if head[b] < 0:
-                    continue
+            else:
+                low = busy_place[choose]
+                high = low + 1
+            for place in range(low, high):
+                b = busy[place]
                 i = candidate[b]
                 if i == UNKNOWN:
                     i = pick(head[b], open_row[b], design.scheduler, writing, after, q)
@@ -419,6 +426,11 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
                     tail[b] = before[i]
                 used[slot[i]] -= 1
                 waiting -= 1
+                if head[b] < 0:
+                    busy_banks -= 1
+                    moved = busy[busy_banks]
+                    busy[busy_place[b]] = moved
+                    busy_place[moved] = busy_place[b]
 
                 # responses that can leave now: RespQueue, then the arbiter's way back
                 complete[i] = end
