@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2
 
+from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2
 from fiberloom.explore.learned.baselines import most_lanes
 from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT, areas_mm2, levels
 from fiberloom.explore.learned.labelling import Labels
@@ -57,9 +57,9 @@ def report(
         "",
         "## Predictors",
         "",
-        "*Exact*: the label itself. *Near*: within one level of it in clusters and buffer. *Regret*: cost of the answer over the least "
-        "cost under the cap: geometric mean, and 95th percentile. *Optimal*: answers that cost the least, as several designs may. "
-        "*Over*: answers over the cap; they are judged as the nearest design within it. *An answer*: CPU seconds.",
+        "*Exact*: the label itself. *Near*: within one level of it in clusters and buffer. *Regret*: cost of the answer over the "
+        "least cost under the cap: geometric mean, and 95th percentile. *Optimal*: answers that cost the least, as several designs "
+        "may. *Over*: answers over the cap; they are judged as the nearest design within it. *An answer*: CPU seconds.",
     ]
     for kind, title in SETS.items():
         lines += ["", f"### {title}", "", f"{len(sets[kind]):,} rows.", ""]
@@ -78,10 +78,7 @@ def report(
         "",
         *_table(
             ("predictor", "language models", "largest", "vision models", "largest"),
-            [
-                (row.name, *(c for f in ("language", "vision") for c in _regrets(row.networks[f])))
-                for row in rows
-            ],
+            [(row.name, *(c for f in ("language", "vision") for c in _regrets(row.networks[f]))) for row in rows],
         ),
         "",
         "## Training",

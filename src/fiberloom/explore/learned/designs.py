@@ -155,7 +155,11 @@ def architecture(clusters: int, buffer_kib: int) -> Architecture:
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
     """Short hash of the whole space: learned models are of no use in another one."""
-    ends = [architecture(clusters, size).model_dump_json() for clusters in CLUSTERS[:: len(CLUSTERS) - 1] for size in BUFFER_KIB]
+    ends = [
+        architecture(clusters, size).model_dump_json()
+        for clusters in CLUSTERS[:: len(CLUSTERS) - 1]
+        for size in BUFFER_KIB
+    ]
     text = "\n".join([*ends, *DATAFLOWS, *(f"{area:.6f}" for area in areas_mm2())])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

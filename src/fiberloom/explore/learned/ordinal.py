@@ -61,14 +61,9 @@ class OrdinalCode:
     def decode(self, vectors: Any) -> NDArray[np.int64]:
         """Levels ``(n,)`` of vectors ``(n, buckets)`` in 0..1, such as sigmoids of a model's outputs.
 
-        The last bucket that shows more than half of what its first level shows holds the level; its number gives the place in
-        it: ``x = r_j − ½ − width · ln(1 − o_j)``, within the bucket.
+        The level whose own vector is nearest in the sum of squares, so that all buckets have a say; the lowest of equally near ones.
         """
-        o = np.clip(np.asarray(vectors, float), 0.0, 1.0 - 1e-12)
-        reached = o > -0.5 * np.expm1(-0.5 / self.width)
-        reached[:, 0] = True
-        last = self.buckets - 1 - np.argmax(reached[:, ::-1], axis=1)
-        starts = self.boundaries
-        ends = np.append(starts[1:], self.levels) - 1
-        place = starts[last] - 0.5 - self.width * np.log1p(-o[np.arange(len(o)), last])
-        return np.clip(np.rint(place), starts[last], ends[last]).astype(np.int64)
+        o = np.asarray(vectors, float)
+        own = self.encode(np.arange(self.levels))
+        # |o − v|² less |o|², which is the same for all levels
+        return np.asarray(((own**2).sum(axis=1) - 2 * o @ own.T).argmin(axis=1))

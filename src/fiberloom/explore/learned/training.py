@@ -19,8 +19,9 @@ from fiberloom.explore.learned.ordinal import OrdinalCode
 
 TEMPERATURE = 0.07
 """Of the contrast between designs (AIRCHITECT v2's released code)."""
-FOCAL_ALPHA, FOCAL_GAMMA = 0.75, 1.0
-"""Of the unified focal loss (the same)."""
+FOCAL_ALPHA, FOCAL_GAMMA = 0.5, 1.0
+"""Of the unified focal loss. The released code has 0.75 for alpha, as most entries of its vectors are 0; here a bucket once reached
+stays so, entries are balanced, and more than a half would teach levels that are too high."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Schedule:
     """
 
     epochs: int
-    batch: int = 1024
+    batch: int = 512
     rate: float = 1e-3
     seed: int = 0
 
@@ -122,12 +123,14 @@ def train_decoder(
     schedule: Schedule,
     *,
     codes: tuple[OrdinalCode, OrdinalCode] | None,
+    hold: bool = True,
     report: Report = print,
 ) -> tuple[Decoder, Log]:
-    """v2's second stage; the encoder is held.
+    """v2's second stage.
 
     Args:
         codes: ordinal vectors of the array and of the buffer; None classifies the levels of each by cross entropy.
+        hold: leave the encoder as it is, as the paper does; else it is trained further, in place.
     """
     data = Data.of(labels)
     torch.manual_seed(schedule.seed)
@@ -140,20 +143,29 @@ def train_decoder(
         targets = [
             torch.from_numpy(code.encode(part).astype(np.float32)) for code, part in zip(codes, parts, strict=True)
         ]
-    with torch.no_grad():
-        chunks = [encoder(data.buckets[r], data.numbers[r])[:2] for r in torch.arange(len(labels)).split(8192)]
-    held_tokens, features = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+    held: tuple[Tensor, Tensor] | None = None
+    if hold:
+        with torch.no_grad():
+            chunks = [encoder(data.buckets[r], data.numbers[r])[:2] for r in torch.arange(len(labels)).split(8192)]
+        tokens_, features_ = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+        held = tokens_, features_
     per_part = F.cross_entropy if codes is None else unified_focal
 
     def loss(rows: Tensor) -> Tensor:
-        made = decoder(held_tokens[rows], features[rows])
+        if held is None:
+            made = decoder(*encoder(data.buckets[rows], data.numbers[rows])[:2])
+        else:
+            made = decoder(held[0][rows], held[1][rows])
         return per_part(made[0], targets[0][rows]) + per_part(made[1], targets[1][rows])
 
-    return decoder, _fit(decoder, data.product, loss, schedule, "v2 decoder", report)
+    trained = decoder if hold else nn.ModuleList([encoder, decoder])
+    return decoder, _fit(trained, data.product, loss, schedule, "v2 decoder", report)
 
 
-def default_codes(array_buckets: int = 16, buffer_buckets: int = len(BUFFER_KIB)) -> tuple[OrdinalCode, OrdinalCode]:
-    """Ordinal vectors of the two parts; 16 buckets of arrays as in AIRCHITECT v2's released code."""
+def default_codes(
+    array_buckets: int = len(CLUSTERS), buffer_buckets: int = len(BUFFER_KIB)
+) -> tuple[OrdinalCode, OrdinalCode]:
+    """Ordinal vectors of the two parts, a bucket per level; AIRCHITECT v2's released code has 16 buckets of arrays."""
     return OrdinalCode(len(CLUSTERS), array_buckets), OrdinalCode(len(BUFFER_KIB), buffer_buckets)
 
 
