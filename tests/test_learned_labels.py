@@ -38,7 +38,7 @@ def test_ties_go_to_the_smallest_design() -> None:
 def test_a_cap_below_every_design_is_refused() -> None:
     with pytest.raises(SpecError, match="no design is as small"):
         best_designs(np.ones(COUNT), np.array([0.1]))
-    with pytest.raises(SpecError, match="no design fits 0.1 mm2"):
+    with pytest.raises(SpecError, match=r"no design fits 0\.1 mm2"):
         check_cap(0.1)
     with pytest.raises(SpecError, match="no design fits nan mm2"):
         check_cap(float("nan"))

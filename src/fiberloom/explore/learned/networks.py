@@ -3,7 +3,7 @@
 v1: Samajdar et al., *AIRCHITECT*, arXiv 2108.08295: embeddings of the inputs, one hidden layer of 256, one class per design.
 v2: *AIRCHITECT v2*, DATE'25, arXiv 2501.09954: a transformer encoder over one token per input, trained by contrast between
 designs and to foretell the cost; then, with the encoder held, an attention decoder and unified ordinal vectors for the two parts
-of a design. The encoder's blocks are those of the released code; the perceptrons behind them are narrower (128 for 512, features of
+of a design. The encoder's blocks are those of the released code; the perceptrons behind them are narrower (96 for 512, features of
 64 for 128), so that a model trains in minutes on one core and takes less than a megabyte. Three things differ: inputs have numbers
 beside their buckets, features are normalised before they are contrasted (Khosla et al., NeurIPS'20; that code does not),
 and attention is over the tokens of one sample, never over a batch.
@@ -19,7 +19,7 @@ from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT
 from fiberloom.explore.learned.inputs import BUCKETS, NUMBERS, TOKENS
 
 EMBEDDING_V1, HIDDEN_V1 = 16, 256
-EMBEDDING, LAYERS, HEADS, FEED_FORWARD, FEATURES, HIDDEN = 32, 4, 4, 128, 64, 128
+EMBEDDING, LAYERS, HEADS, FEED_FORWARD, FEATURES, HIDDEN = 32, 4, 4, 128, 64, 96
 
 
 class TokenEmbedding(nn.Module):
@@ -116,7 +116,11 @@ class Decoder(nn.Module):
         self.attention = Block(FEATURES, 2 * FEATURES)
         self.heads = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(2 * FEATURES, 512), nn.Tanh(), nn.Linear(512, 256), nn.Tanh(), nn.Linear(256, count)
+                nn.Linear(2 * FEATURES, HIDDEN),
+                nn.Tanh(),
+                nn.Linear(HIDDEN, HIDDEN // 2),
+                nn.Tanh(),
+                nn.Linear(HIDDEN // 2, count),
             )
             for count in outputs
         )

@@ -76,6 +76,9 @@ class Log:
     seconds: float = 0.0
 
 
+COST_SHARE = 0.1
+"""Weight of the cost's error beside the ordinal loss, which is about a tenth as large, where the encoder is trained on."""
+
 Report = Callable[[str], None]
 
 
@@ -130,7 +133,7 @@ def train_decoder(
 
     Args:
         codes: ordinal vectors of the array and of the buffer; None classifies the levels of each by cross entropy.
-        hold: leave the encoder as it is, as the paper does; else it is trained further, in place.
+        hold: leave the encoder as it is, as the paper does; else it is trained further, in place, the cost included.
     """
     data = Data.of(labels)
     torch.manual_seed(schedule.seed)
@@ -147,16 +150,19 @@ def train_decoder(
     if hold:
         with torch.no_grad():
             chunks = [encoder(data.buckets[r], data.numbers[r])[:2] for r in torch.arange(len(labels)).split(8192)]
-        tokens_, features_ = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-        held = tokens_, features_
+        memories, all_features = zip(*chunks, strict=True)
+        held = torch.cat(memories), torch.cat(all_features)
     per_part = F.cross_entropy if codes is None else unified_focal
 
     def loss(rows: Tensor) -> Tensor:
+        extra = torch.zeros(())
         if held is None:
-            made = decoder(*encoder(data.buckets[rows], data.numbers[rows])[:2])
+            memory, features, cost = encoder(data.buckets[rows], data.numbers[rows])
+            extra = COST_SHARE * F.l1_loss(cost, data.cost[rows])
         else:
-            made = decoder(held[0][rows], held[1][rows])
-        return per_part(made[0], targets[0][rows]) + per_part(made[1], targets[1][rows])
+            memory, features = (part[rows] for part in held)
+        made = decoder(memory, features)
+        return per_part(made[0], targets[0][rows]) + per_part(made[1], targets[1][rows]) + extra
 
     trained = decoder if hold else nn.ModuleList([encoder, decoder])
     return decoder, _fit(trained, data.product, loss, schedule, "v2 decoder", report)
