@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from fiberloom.cli.explore_compare import explore_compare
 from fiberloom.cli.explore_options import (
     Budgets,
     Hyper,
@@ -76,7 +77,9 @@ def run(
     executor: Annotated[
         str | None,
         typer.Option(
-            "--executor", metavar="NAME", help="serial or processes; without it, processes where evaluations are slow."
+            "--executor",
+            metavar="NAME",
+            help="serial, processes or ray; without it, processes where evaluations are slow.",
         ),
     ] = None,
     jobs: Annotated[
@@ -87,6 +90,9 @@ def run(
     ] = None,
     csv: Csv = None,
     html: Html = None,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a Ray cluster; auto: this machine's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a space of designs for the best, or for a Pareto front.
@@ -108,7 +114,7 @@ def run(
     evaluations, seconds = read_budgets(budget)
     searcher = make_agent(agent, problem, goal, seed, **read_hyper(hyper))
     start = [problem.space.point(values) for values in problem.file.known.values()] if known else []
-    evaluating = make_executor(executor, problem, workers=jobs, seconds=timeout)
+    evaluating = make_executor(executor, problem, workers=jobs, seconds=timeout, address=address)
     kept = ExplorationStore(store) if store is not None else None
     fault: ExplorationError | None = None
     try:
@@ -142,6 +148,7 @@ def run(
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
+explore.command("compare")(explore_compare)
 explore.command("report")(explore_report)
 explore.command("runs")(explore_runs)
 

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, Self
 
 from fiberloom.workers.messages import receive, send, send_pickled
 
-_ONE_THREAD: Final = (
+ONE_THREAD: Final = (
     "NUMBA_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -133,10 +133,14 @@ class WorkerPool:
 
     def _ended(self, worker: _Worker) -> str:
         """Bury a worker; says how it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its pipe may close a moment before it ends
+            worker.process.wait(1)
         worker.end()
         self._running.remove(worker)
         code = worker.process.returncode
         why = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+        if code == -9:  # SIGKILL, which not every system has by name
+            why += " (perhaps the machine ran out of memory)"
         if not worker.ready:
             self._stillborn += 1
             if self._stillborn > self.workers:
@@ -224,8 +228,7 @@ class _Turn:
             elif self.begun[index] < pool.tries:
                 self.waiting.appendleft(index)
             else:
-                again = " again" if pool.tries > 1 else ""
-                self.done(index, Lost(f"{reason}{again}; perhaps the machine ran out of memory"))
+                self.done(index, Lost(f"{reason} again" if pool.tries > 1 else reason))
             return
         kind, content = answer
         if kind == "unable":
@@ -246,7 +249,7 @@ class _Worker:
         self.ready = False
         self.late = False
         self.begun = 0.0
-        environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
+        environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
         path = [entry for entry in sys.path if entry] + [os.environ.get("PYTHONPATH", "")]
         root = str(Path(__file__).parent.parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in (root, *path) if p))

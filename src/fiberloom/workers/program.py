@@ -34,11 +34,11 @@ def main() -> None:
 def _answer(work: Any, job: bytes) -> bytes:
     try:
         return pickle.dumps(("done", work.do(pickle.loads(job))))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return pickle.dumps(("lost", f"internal error: {_said(error)}"))
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:300]}"
 
 
