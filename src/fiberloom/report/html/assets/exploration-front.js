@@ -1,10 +1,4 @@
 // The front: two measures of every design against each other. Objectives first; any measure may be an axis.
-const axisScale = (values, start, end) => {
-  const low = Math.min(...values), high = Math.max(...values), span = high - low || Math.abs(high) || 1;
-  if (low > 0 && high / low > 1.05) { const room = Math.max(1.05, (high / low) ** 0.05); return Object.assign(logScale(low / room, high * room, start, end), { log: true }); }
-  return Object.assign(linearScale(low >= 0 ? Math.max(0, low - span * 0.06) : low - span * 0.06, high + span * 0.08, start, end), { log: false });
-};
-const ticksOf = (scale) => { const fine = scale.log ? logTicks(scale) : []; return fine.length > 1 ? fine : linearTicks(scale); };
 const axisText = (k, v) => (PREFIXED.includes(DATA.measures[k].unit) ? said(k, v) : tick(v));
 const better = (k) => (DATA.measures[k].aim ? (DATA.measures[k].maximise ? " (more is better)" : " (less is better)") : "");
 
@@ -28,7 +22,7 @@ function frontChart() {
   const named = marks.filter((m) => m.kind === "front" || m.source).map((m) => ({ x: x(m.values[ax]), y: y(m.values[ay]), text: m.source || few ? m.name : "", strong: m.kind === "front" }));
   const title = (k) => (DATA.measures[k].maximise ? "max " : "") + DATA.measures[k].title + better(k);
   const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title(ay)} against ${title(ax)}, ${marks.length} designs. Arrow keys step through them, Enter shows one.` },
-    ticksOf(x).map((v) => [s("line", { class: "grid", x1: x(v), x2: x(v), y1: room.top, y2: room.bottom }), s("text", { x: x(v), y: room.bottom + 17, "text-anchor": "middle" }, axisText(ax, v))]),
+    spaced(ticksOf(x), x, 62).map((v) => [s("line", { class: "grid", x1: x(v), x2: x(v), y1: room.top, y2: room.bottom }), s("text", { x: x(v), y: room.bottom + 17, "text-anchor": "middle" }, axisText(ax, v))]),
     ticksOf(y).map((v) => [s("line", { class: "grid", x1: room.left, x2: room.right, y1: y(v), y2: y(v) }), s("text", { x: room.left - 7, y: y(v) + 4, "text-anchor": "end" }, axisText(ay, v))]),
     s("line", { class: "axis", x1: room.left, x2: room.right, y1: room.bottom, y2: room.bottom }), s("line", { class: "axis", x1: room.left, x2: room.left, y1: room.top, y2: room.bottom }),
     s("text", { x: (room.left + room.right) / 2, y: height - 6, "text-anchor": "middle" }, title(ax)),

@@ -34,7 +34,7 @@ function stepsChart(id, title, note, runs, format, log) {
     ticksOf(y).map((v) => [s("line", { class: "grid", x1: room.left, x2: room.right, y1: y(v), y2: y(v) }), s("text", { x: room.left - 7, y: y(v) + 4, "text-anchor": "end" }, format(v))]),
     s("line", { class: "axis", x1: room.left, x2: room.right, y1: room.bottom, y2: room.bottom }), s("line", { class: "axis", x1: room.left, x2: room.left, y1: room.top, y2: room.bottom }),
     s("text", { x: (room.left + room.right) / 2, y: height - 4, "text-anchor": "middle" }, along ? "seconds" : "designs tried"),
-    runs.filter((run) => run !== main).map((run, k) => s("path", { class: "steps " + CURVE_HUES[k % CURVE_HUES.length], d: path(run) })), s("path", { class: "steps main", d: path(main) }), ring);
+    runs.filter((run) => run !== main).map((run, k) => s("path", { class: "steps " + hue(k + 1), d: path(run) })), s("path", { class: "steps main", d: path(main) }), ring);
   if (main.steps.length) explore(svg, {
     length: main.steps.length, place,
     nearest: (px) => main.steps.reduce((best, step, k) => (Math.abs(x(step[along]) - px) < Math.abs(x(main.steps[best][along]) - px) ? k : best), 0),
@@ -42,10 +42,9 @@ function stepsChart(id, title, note, runs, format, log) {
     describe: (k) => [format(main.steps[k][2]), [["after", plural(main.steps[k][0], "design")], ["at", significant(main.steps[k][1]) + "\u00a0s"]]],
     open: () => {},
   });
-  const keys = runs.length > 1 && h("ul", { class: "legend" }, h("li", { class: "tag" }, h("span", { class: "swatch ink", "aria-hidden": "true" }), main.name), runs.filter((run) => run !== main).map((run, k) => h("li", { class: "tag" }, swatch(CURVE_HUES[k % CURVE_HUES.length]), run.name)));
+  const keys = runs.length > 1 && h("ul", { class: "legend" }, h("li", { class: "tag" }, h("span", { class: "swatch ink", "aria-hidden": "true" }), main.name), runs.filter((run) => run !== main).map((run, k) => h("li", { class: "tag" }, swatch(hue(k + 1)), run.name)));
   fill(id, caption(title, note), keys, svg);
 }
-const CURVE_HUES = ["k-buffer", "k-register", "k-compute", "k-network", "k-memory"];
 
 function progressCharts() {
   const measure = DATA.measures.findIndex((m) => m.name === DATA.curves.title), format = (v) => (measure >= 0 ? said(measure, v) : significant(v));

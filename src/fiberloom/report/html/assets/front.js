@@ -1,6 +1,4 @@
 // Quality against energy–delay product: a mark per point, a line through those that no other beats.
-const HUES = ["k-memory", "k-buffer", "k-register", "k-compute", "k-network"];
-const hue = (d) => HUES[d % HUES.length] + (d >= HUES.length ? " v-" + Math.min(3, 1 + Math.floor(d / HUES.length)) : "");
 const designOf = (point) => DATA.designs.findIndex((design) => design.name === point.design);
 const costed = (point) => known(point.edp_j_s) && point.edp_j_s > 0 && known(point.quality);
 

@@ -1,4 +1,4 @@
-// Places on a chart: how wide it is, logarithmic and linear axes.
+// Places on a chart: how wide it is, logarithmic and linear axes; hues of series.
 const widthOf = (id) => Math.max(300, Math.min(at(id).clientWidth || 1100, 1600));
 
 function logScale(low, high, start, end) {
@@ -27,3 +27,17 @@ function linearTicks(scale) {
   for (let v = Math.ceil(scale.low / step) * step; v <= scale.high + step * 1e-9; v += step) ticks.push(Math.abs(v) < step * 1e-9 ? 0 : v);
   return ticks;
 }
+
+// Logarithmic where all values are positive, with room at both ends.
+const axisScale = (values, start, end) => {
+  const low = Math.min(...values), high = Math.max(...values), span = high - low || Math.abs(high) || 1;
+  if (low > 0 && high / low > 1.05) { const room = Math.max(1.05, (high / low) ** 0.05); return Object.assign(logScale(low / room, high * room, start, end), { log: true }); }
+  return Object.assign(linearScale(low >= 0 ? Math.max(0, low - span * 0.06) : low - span * 0.06, high + span * 0.08, start, end), { log: false });
+};
+const ticksOf = (scale) => { const fine = scale.log ? logTicks(scale) : []; return fine.length > 1 ? fine : linearTicks(scale); };
+// Ticks whose names would run into each other are left out.
+const spaced = (ticks, scale, room) => ticks.filter((v, i) => { const every = Math.max(1, Math.ceil((room * (ticks.length - 1)) / Math.abs(scale(ticks[ticks.length - 1]) - scale(ticks[0]) || 1))); return i % every === 0; });
+
+// Series are told apart by colour: five hues, then lighter and darker ones.
+const HUES = ["k-memory", "k-buffer", "k-register", "k-compute", "k-network"];
+const hue = (d) => HUES[d % HUES.length] + (d >= HUES.length ? " v-" + Math.min(3, 1 + Math.floor(d / HUES.length)) : "");
