@@ -14,6 +14,7 @@ from fiberloom.explore.store import ExplorationStore
 KINDS: Final = {
     "accelerator": "accelerator.problem:AcceleratorProblem",
     "dram": "dram.problem:DramProblem",
+    "joint": "joint.problem:JointProblem",
 }
 """Module and class by the ``kind:`` of a ``problem:`` section."""
 

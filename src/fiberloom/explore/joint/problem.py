@@ -1,0 +1,298 @@
+"""Hardware together with one mapping per layer, evaluated at once; buffers are as large as the mappings need.
+
+After DiGamma (Kao et al., DATE'22): a design is an array and the loops of every layer, nothing else. Every buffer named under
+``derive:`` gets the rows that the largest of the layers' tiles take, and costs what the component library says for that size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from fiberloom.architecture.levels import Architecture
+from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.explore.accelerator.problem import UM2_PER_MM2, AcceleratorProblem, known_metrics
+from fiberloom.explore.accelerator.workload import Workload, read_problem
+from fiberloom.explore.joint.genes import Array, LayerGenes, slots_of
+from fiberloom.explore.joint.hardware import Hardware, Lowering
+from fiberloom.explore.joint.layout import lay_out
+from fiberloom.explore.joint.space import JointSpace
+from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.space import Point, SpaceFile
+from fiberloom.explore.trial import Evaluated, Status
+from fiberloom.input.field import Field
+from fiberloom.mapping.nest import Mapping as LoopNest
+from fiberloom.mapping.packed import PackedMappings, unpack
+from fiberloom.model import kernel
+from fiberloom.model.compiled import announced, compile_kernel
+from fiberloom.model.evaluate import evaluate
+from fiberloom.model.lower import lower
+from fiberloom.model.records import MAPPING, WORK
+from fiberloom.model.tables import OccupancyTables
+from fiberloom.network_evaluation.cases import layers_of
+from fiberloom.network_evaluation.designs import Design
+from fiberloom.workload.einsum import Einsum
+
+_FIELDS: Final = ("kind", "workloads", "derive")
+_LOOKED_AT: Final = 64  # designs that tell where hardware may have fan-outs
+_KEPT: Final = 4096  # lowered arrays; a few KiB each
+
+
+class JointProblem(DesignProblem):
+    """Arrays of a space with a mapping of every layer of the workloads.
+
+    The space is that of the file times a choice of loops per layer (`JointSpace`). Metrics are those of
+    `fiberloom.explore.accelerator.AcceleratorProblem`. Takes dense hardware.
+
+    Args:
+        workloads: instead of those of the file.
+    """
+
+    kind = "joint"
+    metrics: ClassVar[Mapping[str, str]] = AcceleratorProblem.metrics
+
+    def __init__(self, file: SpaceFile, workloads: Sequence[Workload] = ()) -> None:
+        super().__init__(file)
+        self.given = tuple(workloads)
+        self._arrays = AcceleratorProblem(file, workloads)
+        derived = self._read()
+        self._layers = [(w, layer) for w, load in enumerate(self.workloads) for layer in layers_of(load.sparse())]
+        self.lowering = Lowering([layer for _, layer in self._layers], derived)
+        self._hardware = lru_cache(maxsize=_KEPT)(self._lowered)
+        self._reference: Hardware | None = None
+        self._varying: set[str] = set()
+        self._space = self._joint_space()
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def space(self) -> JointSpace:
+        return self._space
+
+    @property
+    def counts(self) -> Array:
+        """How often each layer is computed."""
+        return np.array([layer.count for _, layer in self._layers])
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "workloads": self._arrays.facts()["workloads"]}
+
+    @classmethod
+    def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return AcceleratorProblem.options(facts)
+
+    def prepare(self) -> None:
+        with announced():
+            compile_kernel()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.file, self.given)
+
+    def measure(self, point: Point) -> Evaluated:
+        design, area, depths = self._built(point)
+        made = self._made
+        energy, cycles = np.zeros(len(self.workloads)), np.zeros(len(self.workloads))
+        status, layer_cycles, layer_energy = made["status"], made["cycles"], made["energy"]
+        for j, (w, layer) in enumerate(self._layers):
+            kernel.evaluate_part(
+                made["records"][j : j + 1], made["temporal"], made["spatial"], made["order"], made["spatial_order"],
+                made["on_x"], made["keep"], made["rows"][j : j + 1], made["tables"], made["work"],
+                made["todo"][j], status, layer_cycles, layer_energy, 0, 1,
+            )  # fmt: skip
+            if status[j]:
+                raise AssertionError(f"the kernel refuses {layer.name}: status {status[j]}")
+            energy[w] += layer_energy[j] * layer.count
+            cycles[w] += layer_cycles[j] * layer.count
+        detail = {
+            "buffers": depths,
+            "layers": [[float(e), float(c)] for e, c in zip(layer_energy, layer_cycles, strict=True)],
+        }
+        seconds = cycles * design.architecture.cycle_seconds
+        metrics = self._metrics(energy * 1e-12, seconds, design.architecture, area)
+        return Evaluated(Status.EVALUATED, metrics, detail=detail)
+
+    def built(self, point: Point) -> tuple[Architecture, list[tuple[Einsum, LoopNest, int]]]:
+        """The architecture of a design, its buffers sized, and every layer with its mapping and how often it is computed."""
+        sized, _, _ = self._built(point)
+        made = self._made
+        layers = []
+        for j, (_, layer) in enumerate(self._layers):
+            einsum, architecture = self.lowering.bound(sized, j)
+            genes = self.space.layers[j]
+            d = len(einsum.shape)
+            parts = (made[name][j : j + 1, :, :d] for name in ("temporal", "spatial", "order", "spatial_order"))
+            packed = PackedMappings(
+                *parts, made["on_x"][j : j + 1], made["keep"][j : j + 1, :, : len(einsum.tensors)],
+                genes.multicast, genes.peer_links,
+            )  # fmt: skip
+            layers.append((einsum, unpack(einsum, architecture, packed, 0), layer.count))
+        return sized.architecture, layers
+
+    def confirmed(self, point: Point) -> dict[str, float]:
+        """The metrics of a design by `fiberloom.model.evaluate.evaluate` on its sized architecture, layer by layer."""
+        sized, _, _ = self._built(point)
+        energy, cycles = np.zeros(len(self.workloads)), np.zeros(len(self.workloads))
+        _, mappings = self.built(point)
+        for j, ((w, layer), (einsum, mapping, _)) in enumerate(zip(self._layers, mappings, strict=True)):
+            found = evaluate(einsum, self.lowering.bound(sized, j)[1], mapping)
+            energy[w] += found.energy_pj * layer.count
+            cycles[w] += found.cycles * layer.count
+        seconds = cycles * sized.architecture.cycle_seconds
+        return self._metrics(energy * 1e-12, seconds, sized.architecture, known_metrics(sized)["area"] * UM2_PER_MM2)
+
+    def _metrics(self, energy: Any, latency: Any, architecture: Architecture, area_um2: float) -> dict[str, float]:
+        shares = np.array([w.weight for w in self.workloads])
+
+        def mean(values: Any) -> float:
+            return math.exp(float(np.log(values) @ shares) / float(shares.sum()))
+
+        on_chip = [level for level in architecture.levels if level.capacity_words is not None]
+        return {
+            "edp": mean(energy * latency),
+            "energy": mean(energy),
+            "latency": mean(latency),
+            "power": mean(energy) / mean(latency),
+            "area": area_um2 / UM2_PER_MM2,
+            "lanes": float(architecture.compute.instances),
+            "capacity": sum((lv.capacity_words or 0) * lv.word_bits * lv.instances for lv in on_chip) / 8192,
+        }
+
+    def _built(self, point: Point) -> tuple[Design, float, dict[str, int]]:
+        """Write the loops of all layers to the arrays, and size the buffers for them: the design, its area (um2), and rows."""
+        chosen, _ = self.space.split(point)
+        hardware = self._hardware(chosen)
+        made = self._made
+        for part, genes, j in zip(self.space.parts, self.space.layers, range(len(self._layers)), strict=True):
+            own = point[part]
+            primes = len(genes.primes)
+            made["chosen"][j, :primes] = own[:primes]
+            for level, which in zip(genes.ordered_levels, own[primes:], strict=True):
+                order = genes.orders[level][which]
+                made["order"][j, level, : len(order)] = order
+        records = made["records"]
+        for rows, fields in zip(self.lowering.rows, hardware.fields, strict=True):
+            for name in self._varying:
+                records[name][rows] = fields[name]
+        lay_out(
+            records, made["primes"], made["variables"], made["chosen"], made["slot_level"], made["slot_axis"],
+            made["keep"], made["temporal"], made["spatial"], made["on_x"], made["words"],
+        )  # fmt: skip
+        area, depths = hardware.area_um2, {}
+        for index, memory in hardware.derived.items():
+            name = memory.level.name
+            depths[name] = memory.depth(float(made["words"][index]))
+            price = memory.price(depths[name])
+            records["energy"][:, index, : len(price.energy_pj)] = price.energy_pj
+            records["leak"][:, index + 1] = price.leak_pj
+            records["capacity"][:, index] = memory.capacity(depths[name])
+            area += price.area_um2 * memory.level.instances
+        sized = hardware.architecture.model_copy(
+            update={
+                "levels": tuple(
+                    level.model_copy(update={"depth": depths.get(level.name, level.depth)})
+                    for level in hardware.architecture.levels
+                )
+            }
+        )
+        return replace(hardware.design, architecture=sized), area, depths
+
+    def _read(self) -> tuple[str, ...]:
+        """Workloads and derived levels of the ``problem:`` section."""
+        section = self.file.sections.get("problem")
+        fields = section.mapping() if section is not None else {}
+        if section is not None:
+            section.refuse_unknown(fields, _FIELDS)
+        if section is None or "derive" not in fields or not fields["derive"].items():
+            raise SpecError(
+                f"the space '{self.file.name}' derives no buffer",
+                where=section.where if section is not None else None,
+                hint="name levels whose size follows from the mappings: derive: [buffer, registers]",
+            )
+        if "design" in self.file.sections:
+            raise self.file.sections["design"].error(
+                "a joint search takes no 'design:' section", "leave it out: the loops are searched"
+            )
+        source = self.file.template.fill(self.file.space.values(self.file.space.unrank(0)))
+        data = {k: v for k, v in source.data["problem"].items() if k != "derive"}
+        if self.given:
+            data.setdefault("workloads", ["resnet50"])
+        workloads, _ = read_problem(Field(data, source, ("problem",)))
+        self.workloads = self.given or workloads
+        return tuple(name.text() for name in fields["derive"].items())
+
+    def _lowered(self, point: Point) -> Hardware:
+        found = self.lowering.hardware(self._arrays.design(point))
+        reference = self._reference = self._reference or found
+        names, usual = (tuple(lv.name for lv in h.architecture.levels) for h in (found, reference))
+        if names != usual:
+            raise UnsupportedError(
+                f"levels are {', '.join(names)} here and {', '.join(usual)} elsewhere",
+                hint="the designs of a joint search have the same levels",
+            )
+        for mine, usually in zip(found.fields, reference.fields, strict=True):
+            self._varying |= {name for name, value in mine.items() if not np.array_equal(value, usually[name])}
+        return found
+
+    def _joint_space(self) -> JointSpace:
+        """The space, with a spatial slot wherever one of many arrays has a fan-out."""
+        space = self.file.space
+        last = space.size() - 1
+        looked_at = {space.unrank(i * last // _LOOKED_AT) for i in range(_LOOKED_AT + 1)}
+        fans: Any = 1
+        for point in sorted(looked_at):
+            if space.violated(point):
+                continue
+            architecture = self._arrays.design(point).architecture
+            chain = [architecture.compute, *reversed(architecture.levels)]
+            meshes = np.array([c.mesh for c in chain])
+            fans = np.maximum(fans, meshes[:-1] // np.maximum(meshes[1:], 1))
+            self._first = point
+        if isinstance(fans, int):
+            self._first = space.sample(np.random.default_rng(0), 1)[0]
+            fans = np.full((len(self._arrays.design(self._first).architecture.levels), 2), 2)
+        hardware = self._hardware(self._first)
+        self._level_names = tuple(level.name for level in reversed(hardware.architecture.levels))
+        self.slots = slots_of(self._level_names, fans)
+        genes = []
+        for j in range(len(self._layers)):
+            einsum, architecture = self.lowering.bound(hardware.design, j)
+            genes.append(LayerGenes.of(f"layer{j}", einsum, architecture, self.slots))
+        return JointSpace(space, genes)
+
+    @property
+    def _made(self) -> dict[str, Any]:
+        """Arrays that every evaluation writes to."""
+        if self._state is None:
+            self.prepare()
+            self._state = self._arrays_of()
+        return self._state
+
+    def _arrays_of(self) -> dict[str, Any]:
+        genes = self.space.layers
+        hardware = self._hardware(self._first)
+        records = self.lowering.records(hardware)
+        J, L = len(genes), len(self._level_names)
+        D, T, K = int(records["variables"].max()), int(records["tensors"].max()), max(len(g.primes) for g in genes)
+        primes, variables = np.ones((J, K), np.int64), np.zeros((J, K), np.int64)
+        keep, rows = np.zeros((J, L, T), np.bool_), np.zeros(J, MAPPING)
+        order = np.tile(np.arange(D), (J, L, 1))
+        for j, g in enumerate(genes):
+            primes[j, : len(g.primes)], variables[j, : len(g.primes)] = g.primes, g.variables
+            tensors = g.keep.shape[1]
+            keep[j, :, :tensors] = g.keep
+            rows["multicast"][j, :L, :tensors], rows["peer_links"][j, :L, :tensors] = g.multicast, g.peer_links
+            for level, found in enumerate(g.orders):
+                order[j, level, : found.shape[1]] = found[0]
+        return {
+            "records": records, "primes": primes, "variables": variables, "keep": keep, "rows": rows, "order": order,
+            "chosen": np.zeros((J, K), np.int64),
+            "slot_level": np.array([s.level for s in self.slots]), "slot_axis": np.array([s.axis for s in self.slots]),
+            "temporal": np.ones((J, L, D), np.int64), "spatial": np.ones((J, L, D), np.int64),
+            "spatial_order": np.tile(np.arange(D), (J, L, 1)), "on_x": np.zeros((J, L), np.int64), "words": np.zeros(L),
+            "tables": OccupancyTables(lower(*self.lowering.bound(hardware.design, 0))).arrays, "work": np.zeros(1, WORK), "todo": [np.array([j]) for j in range(J)],
+            "status": np.zeros(J, np.int64), "cycles": np.zeros(J), "energy": np.zeros(J),
+        }  # fmt: skip
