@@ -43,7 +43,8 @@ def test_processes_work_at_the_same_time_and_are_kept_between_batches(log):
     problem = Logged(log, seconds=1.0)
     points = [problem.space.unrank(d) for d in range(2)]
     with Processes(problem, 2) as executor:
-        executor.evaluate(points, lambda index, evaluation: None)
+        while sum(worker.ready for worker in executor._pool._running) < 2:
+            executor.evaluate(points, lambda index, evaluation: None)
         before = {worker.process.pid for worker in executor._pool._running}
         log.write_text("")
         executor.evaluate(points, lambda index, evaluation: None)
