@@ -21,8 +21,8 @@ from fiberloom.explore.dram.device import (
     Timing,
     place,
 )
+from fiberloom.explore.dram.memory import ACT, PRE_ALL, RD, RDA, REF, WR, WRA
 from fiberloom.explore.dram.protocol import violations
-from fiberloom.explore.dram.simulation import ACT, PRE_ALL, RD, RDA, REF, WR, WRA
 from fiberloom.explore.dram.traces import KINDS, Trace, merge, synthetic
 
 COLUMNS = (RD, RDA, WR, WRA)
@@ -362,7 +362,7 @@ def test_a_parameter_out_of_range_is_refused() -> None:
     ["burst", "rcd", "rp", "ras", "rrd_s", "rrd_l", "faw", "ccd_s", "ccd_l", "rtp", "wr", "wtr_s", "wtr_l", "rfc"],
 )
 def test_the_checker_sees_a_memory_that_is_driven_too_fast(field: str) -> None:
-    fast = replace(TIMING, **{field: getattr(TIMING, field) - 1 if field != "faw" else 1})
+    fast = TIMING._replace(**{field: getattr(TIMING, field) - 1 if field != "faw" else 1})
     found: list[str] = []
     for controller in designs(12, 10):
         on = synthetic("cloud-2", 400, 1)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fiberloom.errors import SpecError, nearest
 from fiberloom.explore.dram import simulation
 from fiberloom.explore.dram.device import CLOCK_MHZ, LINE_BYTES, NS_PER_CLOCK, Currents, Energies, Integers, Timing
-from fiberloom.explore.dram.simulation import ALL_BANK, Counts, Design
+from fiberloom.explore.dram.policies import ALL_BANK, Design
+from fiberloom.explore.dram.simulation import Counts
 from fiberloom.explore.dram.traces import Trace
 from fiberloom.model.compiled import announced, compile_kernel
 
@@ -186,7 +187,7 @@ def simulate(
         log: keep every command.
     """
     compile_kernel()
-    table = (*trace.packed, controller.packed, timing.packed)
+    table = (*trace.packed, controller.packed, timing)
     n = len(trace)
     arrived, delivered = np.zeros(n, np.int64), np.zeros(n, np.int64)
     commands: NDArray[np.int64] = np.zeros((8 * n if log else 0, 5), np.int64)

@@ -7,12 +7,14 @@ data sheet MTA18ASF2G72HZ (Rev. F), divided by its devices.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from functools import cached_property, lru_cache
-from typing import Final
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fiberloom.explore.dram.memory import BANKS, GROUPS
 
 Integers = NDArray[np.int64]
 
@@ -23,12 +25,6 @@ NS_PER_CLOCK: Final = 1e3 / CLOCK_MHZ
 
 LINE_BYTES: Final = 64
 """One burst: 8 transfers (JESD79-4, BL8) of 64 bits."""
-
-GROUPS: Final = 4
-"""Bank groups of an x8 device (JESD79-4)."""
-
-BANKS: Final = 16
-"""Banks of a rank, four per group."""
 
 LINES_PER_ROW: Final = 128
 """1024 columns (JESD79-4, 8 Gb x8) in bursts of 8."""
@@ -42,8 +38,7 @@ DEVICES: Final = 8
 """Devices that share the 64 data bits."""
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Least distances between commands, in memory clocks; names as in JESD79-4 without the leading t.
 
     ``_s`` holds between bank groups, ``_l`` within one. Analogue values: RCD, RP 13.32 ns (clocks of the speed bin), RAS 32 ns,
@@ -68,21 +63,6 @@ class Timing:
     wtr_l: int = 9
     rfc: int = 420
     refi: int = 9360
-
-    @property
-    def rc(self) -> int:
-        """ACT to ACT of one bank."""
-        return self.ras + self.rp
-
-    @property
-    def read_to_write(self) -> int:
-        """RD to WR of any banks: the bus turns round in two clocks (JESD79-4, read to write with a 1-clock preamble)."""
-        return self.cl + self.burst + 2 - self.cwl
-
-    @cached_property
-    def packed(self) -> Integers:
-        """The fields in order, as the simulation reads them."""
-        return np.array(astuple(self), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -127,9 +107,9 @@ class Energies:
         pump_mw = DEVICES * c.ipp3n * c.vpp
         nj = DEVICES * NS_PER_CLOCK * 1e-3  # mA · V · clocks → nJ
 
-        standby = (c.idd3n * t.ras + c.idd2n * (t.rc - t.ras)) / t.rc
+        standby = (c.idd3n * t.ras + c.idd2n * t.rp) / (t.ras + t.rp)
         return cls(
-            activate_nj=nj * c.vdd * (c.idd0 - standby) * t.rc,
+            activate_nj=nj * c.vdd * (c.idd0 - standby) * (t.ras + t.rp),
             read_nj=nj * c.vdd * (c.idd4r - c.idd3n) * t.burst,
             write_nj=nj * c.vdd * (c.idd4w - c.idd3n) * t.burst,
             refresh_nj=nj * (c.vdd * (c.idd5b - c.idd3n) + c.vpp * (c.ipp5b - c.ipp3n)) * t.rfc,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from fiberloom.explore.dram.controller import Run
-from fiberloom.explore.dram.device import BANKS, GROUPS, Timing
-from fiberloom.explore.dram.simulation import ACT, PRE, PRE_ALL, RD, RDA, REF, WR, WRA
+from fiberloom.explore.dram.device import Timing
+from fiberloom.explore.dram.memory import ACT, BANKS, GROUPS, PRE, PRE_ALL, RD, RDA, REF, WR, WRA
 from fiberloom.explore.dram.traces import Trace
 
 MOST_SHIFTED: Final = 8
