@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Set fiberloom up in .venv with its development tools, then run every check: format, lint, types, imports, tests.
-# --with-torch, as first argument, also installs PyTorch and transformers, whose tests are skipped without them.
+# --with-torch and --with-ray, as first arguments, also install PyTorch with what builds on it, and Ray; their tests are
+# skipped without them.
 # Other arguments go to pytest, e.g. ./test.sh -m slow
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bash .ci/environment dev
-if [ "${1:-}" = --with-torch ]; then
-  shift
-  bash .ci/environment dev torch || echo "PyTorch could not be installed: its tests are skipped" >&2
-fi
+while [[ "${1:-}" == --with-* ]]; do
+  group="${1#--with-}" && shift
+  bash .ci/environment dev "$group" || echo "what requirements-$group.lock lists could not be installed: its tests are skipped" >&2
+done
 bin="${VENV:-.venv}/bin"
 failed=()
 check() {
