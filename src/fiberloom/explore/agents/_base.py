@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Trial
+
+DRAWS: Final = 50
+"""Designs that an agent draws before it takes a random one that meets the requirements."""
 
 
 class Agent(ABC):
@@ -80,6 +83,36 @@ class Agent(ABC):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise SpecError(f"{parameter} of '{self.name}' is {value}", hint=f"it is a number {limits}")
+
+    def whole(self, parameter: str, low: int, high: int = 1_000_000) -> None:
+        """Check a hyper-parameter that counts something.
+
+        Raises:
+            SpecError: unless it is a whole number from `low` to `high`.
+        """
+        self.bounded(parameter, low, high)
+        if getattr(self, parameter) != int(getattr(self, parameter)):
+            raise SpecError(
+                f"{parameter} of '{self.name}' is {getattr(self, parameter)}", hint=f"it is a whole number from {low}"
+            )
+        setattr(self, parameter, int(getattr(self, parameter)))
+
+    def flag(self, parameter: str) -> None:
+        """Check a hyper-parameter that is on or off.
+
+        Raises:
+            SpecError: for anything else.
+        """
+        if not isinstance(getattr(self, parameter), bool):
+            raise SpecError(f"{parameter} of '{self.name}' is {getattr(self, parameter)}", hint="it is true or false")
+
+    def meeting(self, draw: Callable[[], Sequence[int]]) -> Point:
+        """The first canonical design among some draws that meets the space's requirements; a random one where none does."""
+        for _ in range(DRAWS):
+            point = self.space.canonical(draw())
+            if not self.space.violated(point):
+                return point
+        return self.space.sample(self.rng, 1)[0]
 
 
 class GenerationalAgent(Agent):
