@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from fiberloom.errors import SpecError
-from fiberloom.explore import Goal, explore, make_agent, make_problem, read_space
+from fiberloom.explore import ExplorationStore, Goal, explore, make_agent, make_problem, read_space
 from fiberloom.explore.dram.controller import DDR4_2400, METRICS, MT40A1G8, PARAMETERS, Controller, simulate
 from fiberloom.explore.dram.device import Energies
 from fiberloom.explore.dram.problem import DramProblem
 from fiberloom.explore.dram.traces import KINDS, synthetic
+from fiberloom.explore.problems import stored_problem
 from fiberloom.explore.space import parse_space
 from fiberloom.explore.trial import Status
 
@@ -58,6 +59,28 @@ def test_a_trace_file_lies_beside_its_space_and_belongs_to_the_facts(tmp_path: P
     assert len(first.trace) == 2
     (tmp_path / "mine.csv").write_text("0,R,0\n5,W,128\n", encoding="utf-8")
     assert make_problem(tmp_path / "space.yaml").facts() != first.facts()
+
+
+def test_a_store_gives_the_problem_back_without_the_trace_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("0,R,0\n+5,W,64\n", encoding="utf-8")
+    (tmp_path / "space.yaml").write_text(f"{SPACE}problem: {{kind: dram, trace: mine.csv}}\n", encoding="utf-8")
+    with ExplorationStore(tmp_path / "run.db") as store:
+        problem = make_problem(tmp_path / "space.yaml")
+        goal = Goal.parse(["latency_ns"], [], problem.metrics)
+        explore(problem, make_agent("grid", problem, goal, 0), store=store)
+        (tmp_path / "mine.csv").unlink()
+        again = stored_problem(store)
+        assert again.facts() == problem.facts()
+        assert again.evaluate((1, 3)).metrics == problem.evaluate((1, 3)).metrics
+    with ExplorationStore(tmp_path / "library.db") as store:
+        problem = make_problem("dram-controller")
+        store.bind(problem)
+        assert stored_problem(store).facts() == problem.facts()
+
+
+def test_an_option_that_controllers_do_not_have_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"kind 'dram' has no workloads\n.*trace"):
+        make_problem("dram-controller", workloads=[])
 
 
 @pytest.mark.parametrize(

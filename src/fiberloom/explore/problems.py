@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,12 @@ def make_problem(space: str | Path | SpaceFile, **options: Any) -> DesignProblem
         SpecError: for a space or kind that there is not, and as the problem's constructor.
     """
     file = space if isinstance(space, SpaceFile) else read_space(space)
-    return _class(file)(file, **options)
+    kind = _class(file)
+    known = list(inspect.signature(kind).parameters)[1:]
+    for name in options:
+        if name not in known:
+            raise SpecError(f"a problem of kind '{kind.kind}' has no {name}", hint=nearest(name, known))
+    return kind(file, **options)
 
 
 def stored_problem(store: ExplorationStore) -> DesignProblem:

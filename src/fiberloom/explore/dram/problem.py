@@ -37,7 +37,7 @@ class DramProblem(DesignProblem):
 
     def __init__(self, file: SpaceFile, trace: Trace | None = None) -> None:
         super().__init__(file)
-        self.trace = _read(file) if trace is None else trace
+        self.trace, self._given = (_read(file), _is_given(file)) if trace is None else (trace, True)
         for parameter in self.space.parameters:
             if parameter.name not in PARAMETERS:
                 raise parameter.error(
@@ -50,8 +50,15 @@ class DramProblem(DesignProblem):
                     raise parameter.error(error.problem, error.hint or "") from None
 
     def facts(self) -> dict[str, Any]:
+        """With the requests of a given trace, so that its file is not needed again, or the digest of a synthetic one."""
+        if self._given:
+            return {**super().facts(), "requests": self.trace.to_dict()}
         digest = hashlib.sha256(b"".join(array.tobytes() for array in self.trace.packed))
         return {**super().facts(), "trace": digest.hexdigest()}
+
+    @classmethod
+    def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"trace": Trace.from_dict(facts["requests"])} if "requests" in facts else {}
 
     def prepare(self) -> None:
         simulate(synthetic("stream", 1), Controller())
@@ -69,6 +76,10 @@ class DramProblem(DesignProblem):
         return Evaluated(Status.EVALUATED, self.run(point).metrics())
 
 
+def _is_given(file: SpaceFile) -> bool:
+    return file.sections["problem"].mapping()["trace"].text().endswith(ENDINGS)
+
+
 def _read(file: SpaceFile) -> Trace:
     section = file.sections.get("problem")
     fields = section.mapping() if section is not None else {}
@@ -77,7 +88,7 @@ def _read(file: SpaceFile) -> Trace:
             f"the space '{file.name}' names no trace", hint="problem: {kind: dram, trace: cloud-1, requests: 1000}"
         )
     chosen = fields["trace"].text()
-    given = chosen.endswith(ENDINGS)
+    given = _is_given(file)
     section.refuse_unknown(fields, ("kind", "trace", *(("clock_mhz",) if given else ("requests", "seed"))))
     if given:
         clock = float(fields["clock_mhz"].number(above=0)) if "clock_mhz" in fields else CLOCK_MHZ

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Final
 
@@ -51,6 +51,16 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.when)
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """As plain numbers, by attribute."""
+        return {field.name: getattr(self, field.name).astype(np.int64).tolist() for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, columns: Mapping[str, Sequence[int]]) -> Trace:
+        """From what `to_dict` gave."""
+        when, waits, write, address, initiator = (np.array(columns[f.name], dtype=np.int64) for f in fields(cls))
+        return cls(when, waits.astype(bool), write.astype(bool), address, initiator)
 
     @cached_property
     def packed(self) -> tuple[Integers, Integers, Integers]:
