@@ -10,15 +10,16 @@ Labels and models are kept in `--folder` and made only where they are missing. N
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from airchitect_report import Row, report
 from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2, HeldOut, held_out_bounds, layer_labels
@@ -41,7 +42,10 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     train, seconds = _training_labels(arguments)
-    predictors, notes = _predictors(train, arguments)
+    learned, notes = _learned(train, arguments)
+    plain, more_notes = _plain(train)
+    predictors = plain | learned
+    notes |= more_notes
     sets = {
         "random": _labels(arguments, "test", lambda: random_labels(
             300 if arguments.quick else TEST_PRODUCTS, seed=2, objective=arguments.objective, keep_costs=True,
@@ -118,8 +122,12 @@ def _training_labels(arguments: argparse.Namespace) -> tuple[Labels, float]:
     return train, 5 * (time.process_time() - begun)
 
 
-def _predictors(train: Labels, arguments: argparse.Namespace) -> tuple[dict[str, baselines.Predictor], dict[str, str]]:
-    """Predictors by name, in the order of the table, and what is to be said about some."""
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _plain(train: Labels) -> tuple[dict[str, baselines.Predictor], dict[str, str]]:
+    """Predictors without networks by name, and what is to be said about some."""
     notes: dict[str, str] = {}
     made: dict[str, baselines.Predictor] = {
         "constant: most frequent design": baselines.most_frequent(train),
@@ -135,30 +143,39 @@ def _predictors(train: Labels, arguments: argparse.Namespace) -> tuple[dict[str,
         begun = time.process_time()
         made[name] = fit(train)
         notes[name] = f"{time.process_time() - begun:.0f} CPU s to fit"
-        print(f"{name}: {notes[name]}", file=sys.stderr, flush=True)
+        _say(f"{name}: {notes[name]}")
+    return made, notes
+
+
+def _learned(train: Labels, arguments: argparse.Namespace) -> tuple[dict[str, baselines.Predictor], dict[str, str]]:
+    """AIRCHITECT v1, v2 and variants by name, and what is to be said about them."""
+    notes: dict[str, str] = {}
+    made: dict[str, baselines.Predictor] = {}
     schedule = training.Schedule(arguments.epochs)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     twice = training.Schedule(2 * arguments.epochs)  # an epoch of it costs a fifth of one of v2
-    classifier, log = training.train_classifier(train, twice, say)
+    keep = Kept(arguments.folder, f"{arguments.objective}-{arguments.products}-{arguments.epochs}")
+    classifier, log = keep("v1", training.Classifier, lambda: training.train_classifier(train, twice, _say))
     made["AIRCHITECT v1"] = _by_classifier(classifier)
-    notes["AIRCHITECT v1"] = f"{log.seconds:.0f} CPU s to train, {_parameters(classifier):,} parameters"
-    encoders: dict[tuple[bool, bool], tuple[training.Encoder, training.Log]] = {}
+    notes["AIRCHITECT v1"] = f"{log:.0f} CPU s to train, {_parameters(classifier):,} parameters"
     for name, variant in _variants(arguments.ablations).items():
-        stage = variant.contrast, variant.performance
-        if stage not in encoders:
-            encoders[stage] = training.train_encoder(
-                train, schedule, contrast=stage[0], performance=stage[1], report=say
-            )
-        encoder, first = copy.deepcopy(encoders[stage])
-        decoder, second = training.train_decoder(
-            encoder, train, schedule, codes=variant.codes, hold=variant.hold, report=say
+        stage = f"encoder{'' if variant.contrast else '-no-contrast'}{'' if variant.performance else '-no-performance'}"
+
+        def fit_encoder(v: _Variant = variant) -> tuple[training.Encoder, training.Log]:
+            return training.train_encoder(train, schedule, contrast=v.contrast, performance=v.performance, report=_say)
+
+        encoder, first = keep(stage, training.Encoder, fit_encoder)
+
+        def fit_decoder(v: _Variant = variant, encoder: training.Encoder = encoder) -> tuple[nn.Module, training.Log]:
+            decoder, log = training.train_decoder(encoder, train, schedule, codes=v.codes, hold=v.hold, report=_say)
+            return nn.ModuleList([encoder, decoder]), log
+
+        outputs = (64, 12) if variant.codes is None else (variant.codes[0].buckets, variant.codes[1].buckets)
+        both, second = keep(
+            name, lambda o=outputs: nn.ModuleList([training.Encoder(), training.Decoder(o)]), fit_decoder
         )
+        encoder, decoder = both
         made[name] = _by_decoder(encoder, decoder, variant.codes)
-        size = _parameters(encoder) + _parameters(decoder)
-        notes[name] = f"{first.seconds + second.seconds:.0f} CPU s to train, {size:,} parameters"
+        notes[name] = f"{first + second:.0f} CPU s to train, {_parameters(both):,} parameters"
         if name == _SHIPPED_VARIANT and variant.codes is not None:
             path = arguments.folder / SHIPPED
             command = (
@@ -170,6 +187,31 @@ def _predictors(train: Labels, arguments: argparse.Namespace) -> tuple[dict[str,
             if arguments.ship:
                 (PACKAGE / SHIPPED).write_bytes(path.read_bytes())
     return made, notes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Trained networks in a folder.
+
+    Attributes:
+        setting: what tells them from those of other settings.
+    """
+
+    folder: Path
+    setting: str
+
+    def __call__(
+        self, name: str, make: Callable[[], nn.Module], fit: Callable[[], tuple[nn.Module, training.Log]]
+    ) -> tuple[Any, float]:
+        """The network and the CPU seconds of its training, from its file or from `fit`."""
+        path = self.folder / f"{name.replace(' ', '-').replace(',', '')}-{self.setting}.pt"
+        if not path.exists():
+            fitted, log = fit()
+            torch.save({"weights": fitted.state_dict(), "seconds": log.seconds}, path)
+        content = torch.load(path, weights_only=True)
+        network = make()
+        network.load_state_dict(content["weights"])
+        return network.eval(), content["seconds"]
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,10 @@ def table(train: Labels) -> Predictor:
             cells.setdefault(key, Counter())[int(design)] += 1
         return {key: counter.most_common(1)[0][0] for key, counter in cells.items()}
 
-    readers: list[Callable[[Labels], list[tuple[int, ...]]]] = [
-        lambda labels, o=octaves, p=per_octave: keys(labels, o, p) for octaves, per_octave in _RESOLUTIONS
-    ]
+    def reader_of(octaves: float, per_octave: float) -> Callable[[Labels], list[tuple[int, ...]]]:
+        return lambda labels: keys(labels, octaves, per_octave)
+
+    readers = [reader_of(*resolution) for resolution in _RESOLUTIONS]
     readers.append(lambda labels: [key[:2] for key in keys(labels, 1.0, 4.0)])
     tables = [(reader, made(reader)) for reader in readers]
     common = int(np.bincount(train.design, minlength=COUNT).argmax())

@@ -264,11 +264,14 @@ class DesignSpaceModel:
         if not self._fits[i]:
             return None
         packed = PackedMappings(
-            *(x[i : i + 1].copy() for x in (self._temporal, self._spatial, self._order, self._spatial_order)),
-            self._on_x[i : i + 1],
-            self._keep[i : i + 1],
-            np.ones((4, 3), np.bool_),
-            np.zeros((4, 3), np.bool_),
+            temporal=self._temporal[i : i + 1].copy(),
+            spatial=self._spatial[i : i + 1].copy(),
+            temporal_order=self._order[i : i + 1].copy(),
+            spatial_order=self._spatial_order[i : i + 1],
+            on_x=self._on_x[i : i + 1],
+            keep=self._keep[i : i + 1],
+            multicast=np.ones((4, 3), np.bool_),
+            peer_links=np.zeros((4, 3), np.bool_),
         )
         return unpack(product.einsum, architecture(clusters, buffer_kib), packed, 0)
 

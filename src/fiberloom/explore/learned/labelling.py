@@ -87,7 +87,8 @@ class Labels:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file."""
-        np.savez_compressed(path, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        np.savez_compressed(path, **content)
 
     @classmethod
     def load(cls, path: Path) -> Labels:
@@ -136,14 +137,14 @@ def label(
             costs[i] = cost
         if progress is not None:
             progress(i + 1)
-    product = np.repeat(np.arange(len(products)), shape[1])
+    rows = np.repeat(np.arange(len(products)), shape[1])
     return Labels(
-        bounds=np.array([p.bounds for p in products])[product],
-        dataflow=np.array([DATAFLOWS.index(p.dataflow) for p in products])[product],
+        bounds=np.array([p.bounds for p in products])[rows],
+        dataflow=np.array([DATAFLOWS.index(p.dataflow) for p in products])[rows],
         cap_mm2=caps_mm2.reshape(-1),
         design=design.reshape(-1),
         best=best.reshape(-1),
-        product=product,
+        product=rows,
         costs=costs,
         objective=objective,
     )

@@ -44,7 +44,7 @@ class OrdinalCode:
     @property
     def boundaries(self) -> Floats:
         """Where each bucket begins, ``(buckets,)``; rounded up to a level, so that a level is before it or has reached it."""
-        return np.ceil(np.arange(self.buckets) * self.width - 1e-9)
+        return np.asarray(np.ceil(np.arange(self.buckets) * self.width - 1e-9))
 
     def encode(self, levels: Any) -> Floats:
         """Vectors ``(n, buckets)`` of levels ``(n,)``.
@@ -56,7 +56,7 @@ class OrdinalCode:
         if x.size and not (x.min() >= 0 and x.max() <= self.levels - 1):
             raise SpecError(f"levels from {x.min():g} to {x.max():g}", hint=f"levels are 0 to {self.levels - 1}")
         beyond = x[:, None] - self.boundaries + 0.5
-        return np.where(beyond > 0, -np.expm1(-beyond / self.width), 0.0)
+        return np.asarray(np.where(beyond > 0, -np.expm1(-beyond / self.width), 0.0))
 
     def decode(self, vectors: Any) -> NDArray[np.int64]:
         """Levels ``(n,)`` of vectors ``(n, buckets)`` in 0..1, such as sigmoids of a model's outputs.

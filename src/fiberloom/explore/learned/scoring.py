@@ -23,7 +23,7 @@ def into_caps(designs: Any, caps_mm2: Any) -> NDArray[np.int64]:
     array, buffer = levels(np.arange(COUNT))
     spans = len(CLUSTERS) - 1, len(BUFFER_KIB) - 1
     areas = areas_mm2()
-    made = designs.astype(np.int64).copy()
+    made: NDArray[np.int64] = designs.astype(np.int64)
     for i in np.flatnonzero(areas[designs] > caps_mm2):
         far = ((array - array[designs[i]]) / spans[0]) ** 2 + ((buffer - buffer[designs[i]]) / spans[1]) ** 2
         within = np.flatnonzero(areas <= caps_mm2[i])

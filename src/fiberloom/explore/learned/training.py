@@ -219,7 +219,7 @@ def _fit(
         for chosen in rows.split(schedule.batch):
             optimiser.zero_grad()
             value = loss(chosen)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimiser.step()
             pace.step()
             total += float(value.detach()) * len(chosen)
