@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library.design import DesignInfo, parse_design
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.explore.accelerator.bounds import least
@@ -15,9 +16,13 @@ from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point, SpaceFile
 from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.input.field import Field
-from fiberloom.input.native import read_native
+from fiberloom.input.native import read_native, scope_of
+from fiberloom.input.native_constraints import read_native_constraints
+from fiberloom.input.yaml_source import Source
+from fiberloom.mapping.constraints import Constraints
 from fiberloom.model.lower import areas_um2
 from fiberloom.network_evaluation.designs import Design
+from fiberloom.network_evaluation.mapping_search import DATAFLOW
 
 UM2_PER_MM2: Final = 1e6
 
@@ -32,6 +37,9 @@ class AcceleratorProblem(DesignProblem):
     Args:
         workloads: instead of those of the file.
         cache: where layers' mappings are kept for all designs and runs: True for the user's cache folder, a folder, or False.
+
+    Raises:
+        SpecError: for a ``problem:`` section that makes no sense, and networks and densities that there are not.
     """
 
     kind = "accelerator"
@@ -52,6 +60,8 @@ class AcceleratorProblem(DesignProblem):
         self.cache = cache
         if not workloads and "problem" not in file.sections:
             raise SpecError(f"the space '{file.name}' names no workload", hint="name one: --workload resnet50")
+        for workload in self.workloads(self.space.unrank(0))[0]:
+            workload.check()
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "workloads": [vars(w) | {"dims": dict(w.dims)} for w in self.given]}
@@ -73,14 +83,25 @@ class AcceleratorProblem(DesignProblem):
         """
         source = self.file.template.fill(self.space.values(point))
         name = f"{self.file.name}-{self.space.rank(point)}"
-        kept = {k: v for k, v in source.data.items() if k in ("fiberloom", "variables", "architecture", "constraints")}
+        kept = {k: v for k, v in source.data.items() if k in ("fiberloom", "variables", "architecture")}
         if "design" in source.data:
             info = parse_design(name, Field({**kept, "design": source.data["design"]}, source))
-            return Design(name, info.title or name, "space", info.architecture, info=info)
+            constraints = self._constraints(source, info.architecture)
+            return Design(name, info.title or name, "space", info.architecture, constraints, info)
         _, architecture, _ = read_native(Field(kept, source).mapping())
         if architecture is None:
             raise Field(source.data, source).error("'architecture' is missing", "add one, with choices in it")
-        return Design(name, self.file.title or name, "space", architecture)
+        return Design(name, self.file.title or name, "space", architecture, self._constraints(source, architecture))
+
+    def _constraints(self, source: Source, architecture: Architecture) -> Constraints:
+        """What bounds the search of mappings; a mapper that does not search takes none."""
+        mapper = source.data.get("problem", {}).get("mapper", Search.mapper)
+        if "constraints" not in source.data or mapper == DATAFLOW:
+            return Constraints()
+        section = Field(source.data, source).mapping()["constraints"]
+        return read_native_constraints(
+            section.in_scope(scope_of(Field(source.data, source).mapping())), None, architecture
+        )
 
     def workloads(self, point: Point) -> tuple[tuple[Workload, ...], Search]:
         """What a design runs, and how mappings are found."""

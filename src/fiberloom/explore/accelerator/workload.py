@@ -40,6 +40,25 @@ class Workload:
         """The network, read once per process."""
         return _network(self.network, tuple(sorted(self.dims.items())))
 
+    def check(self) -> None:
+        """Whether there is such a network, and what is given of its tensors is a density or a representation.
+
+        Raises:
+            SpecError: where not.
+        """
+        try:
+            self.sparse()
+        except SpecError as error:
+            from fiberloom.representation.notation import read_representation
+
+            self.read()
+            try:
+                for given in (self.weights, self.activations):
+                    if isinstance(given, str):
+                        read_representation(given)
+            except SpecError:
+                raise error from None
+
     def sparse(self) -> Network:
         """The network with these densities.
 
