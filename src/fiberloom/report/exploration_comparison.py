@@ -47,24 +47,21 @@ def comparison_report(comparison: Comparison, target: float | None = None) -> It
         hidden = len(comparison.contestants) - MOST_SETTINGS
         if hidden > 0:
             yield bullet(f"{hidden} more settings, all worse, are in --json and --html", "dim")
-    yield bullet(
-        f"times: random's median over its own; beats random: a rank sum this low has a chance below {CHANCE:.0%} if the agent were no better (exact one-sided test"
-        + (
-            f"; with {comparison.seeds} seed{'s' * (comparison.seeds != 1)} no agent can show it)"
-            if not _can_beat(comparison)
-            else ")"
-        ),
-        "dim",
-    )
+    yield bullet(f"times: random's median over its own; {_rule(comparison)}", "dim")
     if len(comparison.contestants) > len({c.setting.agent for c in comparison.contestants}):
         yield from _lottery(comparison, default_target(comparison) if target is None else target, target is not None)
+    if not any(run.steps for c in comparison.contestants for run in c.runs):
+        yield bullet("no run found a design within the limits; 'fiberloom explore' says how far off they are", "yellow")
     for name, reason in comparison.left_out.items():
         yield bullet(f"{name} is left out: {reason}", "yellow")
 
 
-def _can_beat(comparison: Comparison) -> bool:
-    """Whether so few seeds can show anything: the best of all orders must be rare enough."""
-    return 1 / math.comb(2 * comparison.seeds, comparison.seeds) < CHANCE
+def _rule(comparison: Comparison) -> str:
+    """What "beats random" means, and whether so few seeds can show it: the best of all orders must be rare enough."""
+    seeds = comparison.seeds
+    said = f"beats random: so low a rank sum has a chance below {CHANCE:.0%} if it were no better (exact one-sided test"
+    shows = 1 / math.comb(2 * seeds, seeds) < CHANCE
+    return said + (")" if shows else f"; with {seeds} seed{'s' * (seeds != 1)} no agent can show it)")
 
 
 def _medians(comparison: Comparison, axis: str) -> Table:

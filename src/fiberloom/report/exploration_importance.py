@@ -78,6 +78,8 @@ def importance(space: DesignSpace, points: Sequence[Point], objective: ArrayLike
         objective: ``(n,)``, finite; its logarithm is taken where all of it is positive.
     """
     y: Floats = np.asarray(objective, np.float64)
+    if len(y) < FEWEST:
+        return []
     if len(y) > MOST:
         chosen = np.linspace(0, len(y) - 1, MOST).astype(int)
         points, y = [points[i] for i in chosen], y[chosen]
