@@ -51,9 +51,9 @@ def explore_report(
     from fiberloom.report.html.exploration import write_exploration
 
     page = out if out is not None or as_json else store.with_suffix(".html")
-    for path in (page, csv):
-        refuse_unwritable(path)
     with opened(store) as kept:
+        for path in (page, csv):
+            refuse_unwritable(path)
         problem = stored_problem(kept)
         chosen = chosen_run(kept, run)
         found = stored_exploration(kept, problem, chosen)

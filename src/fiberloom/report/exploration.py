@@ -220,14 +220,19 @@ def csv_text(found: Exploration) -> str:
 
 
 def runs_report(runs: Sequence[StoredRun]) -> Iterator[ConsoleRenderable]:
-    """The runs of a store."""
+    """The runs of a store, with the hyper-parameters that are not the defaults."""
+    from fiberloom.explore import agents
+
+    known = agents()
     table = plain_table()
     table.add_column(" run", justify="right", no_wrap=True)
     for column in ("agent", "seed", "goal"):
         table.add_column(column, overflow="fold")
     table.add_column("designs", justify="right", no_wrap=True)
     for run in runs:
-        agent = " ".join((run.agent, spelled(run.hyper_parameters))).strip()
+        usual = known[run.agent].defaults() if run.agent in known else {}
+        own = {k: v for k, v in run.hyper_parameters.items() if k not in usual or usual[k] != v}
+        agent = " ".join((run.agent, spelled(own))).strip()
         goal = ", ".join((*run.goal.names, *(limit.name for limit in run.goal.limits)))
         table.add_row(f" {run.run}", agent, str(run.seed), goal, f"{run.trials:,}")
     yield table
