@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from dram_oracle import Oracle
 from fiberloom.errors import SpecError
 from fiberloom.explore.dram.controller import MT40A1G8, PARAMETERS, Controller, Run, simulate
 from fiberloom.explore.dram.device import (
@@ -69,6 +70,45 @@ def test_no_design_breaks_a_rule_of_the_memory_at_length() -> None:
     for seed, controller in enumerate(designs(600, 6)):
         on = synthetic(sorted(KINDS)[seed % len(KINDS)], 1500, seed)
         assert violations(simulate(on, controller, log=True), on) == []
+
+
+HURRIED = TIMING._replace(refi=700, rfc=60)
+"""A memory whose refreshes matter in short traces."""
+
+
+def crowded(seed: int, n: int = 25) -> Trace:
+    """Three initiators that want a few lines of three rows at once, and now and then wait for their responses."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _ in range(3):
+        line = rng.integers(8, size=n) + rng.integers(3, size=n) * 512 * 16 + rng.integers(2, size=n) * 512 * 4
+        waits = rng.random(n) < 0.15
+        when = np.where(waits, rng.integers(20, size=n), np.sort(rng.integers(300, size=n)))
+        parts.append(Trace(when, waits, rng.random(n) < 0.4, line * LINE_BYTES, np.zeros(n, np.int64)))
+    return merge(parts)
+
+
+def agrees_with_the_oracle(seed: int) -> None:
+    controller = designs(1, seed)[0]
+    on = crowded(seed) if seed % 2 else synthetic(sorted(KINDS)[seed // 2 % len(KINDS)], 60, seed)
+    run = simulate(on, controller, timing=HURRIED, log=True)
+    oracle = Oracle(on, controller, HURRIED).run()
+    names = ("ACT", "PRE", "PRE_ALL", "RD", "RDA", "WR", "WRA", "REF")
+    expected = [(clock, names.index(name), bank, row, request) for clock, name, bank, row, request in oracle.log]
+    assert [tuple(row) for row in run.log.tolist()] == expected[: len(run.log)], controller
+    assert run.arrived.tolist() == [r.arrived for r in oracle.requests]
+    assert run.delivered.tolist() == [r.delivered for r in oracle.requests]
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_jumping_from_event_to_event_is_going_clock_by_clock(seed: int) -> None:
+    agrees_with_the_oracle(seed)
+
+
+@pytest.mark.slow
+def test_jumping_from_event_to_event_is_going_clock_by_clock_for_many_designs() -> None:
+    for seed in range(18, 318):
+        agrees_with_the_oracle(seed)
 
 
 def test_the_checker_sees_every_kind_of_fault() -> None:
