@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fiberloom.errors import SpecError, nearest
 from fiberloom.explore.dram import simulation
-from fiberloom.explore.dram.device import CLOCK_MHZ, LINE_BYTES, NS_PER_CLOCK, Currents, Energies, Integers, Timing
+from fiberloom.explore.dram.device import LINE_BYTES, NS_PER_CLOCK, Currents, Energies, Integers, Timing
 from fiberloom.explore.dram.policies import ALL_BANK, Design
 from fiberloom.explore.dram.simulation import Counts
 from fiberloom.explore.dram.traces import Trace
@@ -124,7 +124,7 @@ class Run:
     Attributes:
         counts: commands, clocks and refreshes.
         arrived, delivered: clock of each request and of its response, in the trace's order.
-        log: (commands, 5) of clock, command (`simulation.ACT`, …), bank, row, request; empty unless asked for.
+        log: (commands, 5) of clock, command (`fiberloom.explore.dram.memory`), bank, row, request; empty unless asked for.
     """
 
     controller: Controller
@@ -199,6 +199,3 @@ def simulate(
     assert counts.clocks >= 0, "requests wait for each other"
     energies = Energies.of(timing, currents)
     return Run(controller, counts, arrived, delivered, commands[: counts.logged], timing, energies)
-
-
-__all__ = ["CLOCK_MHZ", "METRICS", "PARAMETERS", "Controller", "Run", "simulate"]
