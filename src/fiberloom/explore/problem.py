@@ -6,11 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.explore.space import DesignSpace, Point, SpaceFile
 from fiberloom.explore.trial import Evaluated, Status
+
+if TYPE_CHECKING:
+    from fiberloom.architecture.levels import Architecture
 
 
 class DesignProblem(ABC):
@@ -60,6 +63,14 @@ class DesignProblem(ABC):
     def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
         """The constructor's options that `facts` came from, so that a problem can be made again from them."""
         return {}
+
+    def architecture(self, point: Point) -> Architecture | None:
+        """The hierarchy of a design, to be drawn; None where designs have none.
+
+        Raises:
+            FiberloomError: as `measure`.
+        """
+        return None
 
     def prepare(self) -> None:  # noqa: B027 - most problems have nothing to prepare
         """What is worth doing once per process, such as loading compiled code."""

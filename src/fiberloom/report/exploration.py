@@ -18,6 +18,7 @@ from fiberloom.report.exploration_account import (
     reasons,
     settings,
     shared,
+    size_text,
     spelled,
 )
 from fiberloom.report.exploration_references import Reference, standing
@@ -41,7 +42,7 @@ def exploration_report(found: Exploration) -> Iterator[ConsoleRenderable]:
 
     problem, space = found.problem, found.problem.space
     said = ", ".join(f"{n:,} {status}" for status, n in counts(found.trials).items()) or "nothing tried"
-    yield Text(f"{problem.file.name}: {space.size():,} designs, {len(found.trials):,} tried by {found.agent} ({said})")
+    yield Text(f"{problem.file.name}: {size_text(space.size())} designs, {len(found.trials):,} tried by {found.agent} ({said})")
     yield Text(f"{found.seconds:,.1f} s" + (f", stopped: {found.stopped}" if found.stopped else ""), style="dim")
     if not found.repeated:
         yield Text("the resumed run proposes other designs than before; what was evaluated is used all the same")
@@ -246,7 +247,7 @@ def spaces_report(files: Sequence[SpaceFile]) -> Iterator[ConsoleRenderable]:
     for column in ("space", "designs", "parameters", "what it is"):
         table.add_column(column, justify="right" if column in ("designs", "parameters") else "left")
     for f in files:
-        table.add_row(f.name, f"{f.space.size():,}", str(len(f.space.parameters)), f.title)
+        table.add_row(f.name, size_text(f.space.size()), str(len(f.space.parameters)), f.title)
     yield table
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _PREFIXED: Final = ("J", "s", "W", "J s")
 """Units that take prefixes (µJ); others are stated at their usual size already."""
 
+LONGEST_NUMBER: Final = 14
+"""Digits of a design's number that are all shown."""
+
 LOSING: Final = "bounds are no better than a known design"
 UNKNOWN: Final = "no reason was kept"
 
@@ -115,14 +118,25 @@ def design_name(found: Exploration, trial: Trial) -> str:
     for name, values in found.problem.file.known.items():
         if space.point(values) == trial.point:
             return name
-    return f"#{space.rank(trial.point)}"
+    return f"#{design_number(found, trial)}"
+
+
+def design_number(found: Exploration, trial: Trial) -> str:
+    """Its number in the space; the ends of one that is long, as those of joint searches are."""
+    number = str(found.problem.space.rank(trial.point))
+    return number if len(number) <= LONGEST_NUMBER else f"{number[:6]}…{number[-6:]}"
+
+
+def size_text(designs: int) -> str:
+    """How many designs a space has."""
+    return f"{designs:,}" if designs < 10**15 else f"about 10^{len(str(designs)) - 1}"
 
 
 def settings(found: Exploration, trial: Trial) -> dict[str, Any]:
     """The values of a design, parameters that it lacks left out."""
     space = found.problem.space
     values, on = space.values(trial.point), space.active(trial.point)
-    return {name: value for (name, value), here in zip(values.items(), on, strict=True) if here}
+    return {name: values[name] for name, here in zip(space.names, on, strict=False) if here}
 
 
 def shared(designs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def importance(space: DesignSpace, points: Sequence[Point], objective: ArrayLike
     active = np.array([space.active(point) for point in points]).reshape(len(points), len(space.parameters))
     indices = np.array(points).reshape(active.shape)
     found = []
-    for i, parameter in enumerate(space.parameters):
+    for i, parameter in enumerate(space.parameters[: len(space.names)]):
         here = active[:, i]
         made = _of(parameter, indices[here, i], y[here], logarithmic)
         if made is not None:

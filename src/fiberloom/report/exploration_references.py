@@ -69,7 +69,8 @@ def library_references(
     problem: DesignProblem = found.problem
     if not isinstance(problem, AcceleratorProblem):
         raise UnsupportedError(
-            f"designs of '{problem.file.name}' are no accelerators", hint="leave --with out: the library has no others"
+            f"'{problem.file.name}' can't evaluate designs of the library",
+            hint="leave --with out: it is for spaces of kind accelerator",
         )
     taken = set(problem.file.known)
     for design in read_designs(list(names)):

@@ -103,6 +103,9 @@ class AcceleratorProblem(DesignProblem):
             section.in_scope(scope_of(Field(source.data, source).mapping())), None, architecture
         )
 
+    def architecture(self, point: Point) -> Architecture:
+        return self.design(point).architecture
+
     def workloads(self, point: Point) -> tuple[tuple[Workload, ...], Search]:
         """What a design runs, and how mappings are found."""
         source = self.file.template.fill(self.space.values(point))

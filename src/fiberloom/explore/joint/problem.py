@@ -132,6 +132,9 @@ class JointProblem(DesignProblem):
             layers.append((einsum, unpack(einsum, architecture, packed, 0), layer.count))
         return sized.architecture, layers
 
+    def architecture(self, point: Point) -> Architecture:
+        return self._built(point)[0].architecture
+
     def confirmed(self, point: Point) -> dict[str, float]:
         """The metrics of a design by `fiberloom.model.evaluate.evaluate` on its sized architecture, layer by layer."""
         sized, _, _ = self._built(point)

@@ -21,6 +21,7 @@ from fiberloom.report.exploration_account import (
     over,
     reasons,
     settings,
+    size_text,
     spelled,
 )
 from fiberloom.report.exploration_references import Reference, standing
@@ -92,7 +93,7 @@ def content(found: Exploration, references: Sequence[Reference], others: Sequenc
         ],
         "parameters": [
             {"name": p.name, "values": list(p.values), "ordered": p.ordered, "when": list(p.when)}
-            for p in space.parameters
+            for p in space.parameters[: len(space.names)]
         ],
         "marks": plotted,
         "importance": importances(found, columns),
@@ -141,7 +142,7 @@ def _facts(found: Exploration) -> list[tuple[str, str]]:
     tried = len({t.point for t in found.trials})
     size = space.size()
     facts = [
-        ("Space", f"{size:,} designs, {len(space.parameters)} parameters"),
+        ("Space", f"{size_text(size)} designs, {len(space.parameters):,} parameters"),
         ("Tried", "all" if tried == size else f"{tried:,} ({_percent(tried / size)})"),
         ("Objectives", ", ".join(goal.names)),
         ("Limits", ", ".join(limit.name for limit in goal.limits) or "none"),

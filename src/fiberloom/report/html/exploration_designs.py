@@ -9,9 +9,8 @@ import numpy as np
 
 from fiberloom.architecture.library.drawing import drawn_parts
 from fiberloom.errors import FiberloomError
-from fiberloom.explore.accelerator import AcceleratorProblem
 from fiberloom.explore.trial import Evaluated, Status
-from fiberloom.report.exploration_account import Measure, design_name, over
+from fiberloom.report.exploration_account import Measure, design_name, design_number, over
 from fiberloom.report.exploration_references import Reference, standing
 from fiberloom.report.html.components import KIND_OF_CLASS
 
@@ -71,10 +70,10 @@ def _mark(
     return {
         "place": trial.point,
         "name": name,
-        "number": str(space.rank(trial.point)) if trial.point else None,
+        "number": design_number(found, trial) if trial.point else None,
         "kind": "front" if on_front else "within" if trial.feasible else "over",
         "values": [measure.of(metrics) for measure in columns],
-        "indices": [index if on else -1 for index, on in zip(trial.point, active, strict=True)] or None,
+        "indices": [i if on else -1 for i, on, _ in zip(trial.point, active, space.names, strict=False)] or None,
         "trial": number,
         "reason": trial.evaluated.reason,
         "broken": list(over(found.goal, metrics)),
@@ -92,10 +91,9 @@ def workloads(evaluated: Evaluated) -> list[dict[str, Any]]:
 
 
 def _drawn(found: Exploration, point: Point) -> list[dict[str, Any]] | None:
-    if not isinstance(found.problem, AcceleratorProblem):
-        return None
     try:
-        return parts(found.problem.design(point).architecture)
+        architecture = found.problem.architecture(point)
+        return parts(architecture) if architecture is not None else None
     except FiberloomError:  # a stored space whose files have gone; everything else of the design is known
         return None
 
