@@ -6,6 +6,8 @@ import hashlib
 import math
 import pickle
 import signal
+import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -65,7 +67,7 @@ class Ray(Executor):
         if self._connected_here:
             self._connect(address)
         try:
-            pickled = ray.cloudpickle.dumps(Evaluations(problem))
+            pickled = self._pickled()
         except Exception as error:
             self.close()
             raise SpecError(f"{type(problem).__name__} can't be sent to other machines: {error}") from None
@@ -73,7 +75,22 @@ class Ray(Executor):
         self._task = ray.remote(num_cpus=1, max_retries=0)(_evaluated)
         self._mean = TASK_SECONDS
 
+    def _pickled(self) -> bytes:
+        """The problem; a class that is not of fiberloom travels along, so that its module need not be on every machine."""
+        pickler = self._ray.cloudpickle
+        module = sys.modules[type(self.problem).__module__]
+        foreign = module.__name__.partition(".")[0] not in ("fiberloom", "__main__")
+        if foreign:
+            pickler.register_pickle_by_value(module)
+        try:
+            pickled: bytes = pickler.dumps(Evaluations(self.problem))
+        finally:
+            if foreign:
+                pickler.unregister_pickle_by_value(module)
+        return pickled
+
     def _connect(self, address: str | None) -> None:
+        _refuse_unreachable(address)
         alone = {"num_cpus": self._given or cores(), "include_dashboard": False} if address is None else {}
         try:
             self._ray.init(
@@ -83,11 +100,8 @@ class Ray(Executor):
                 runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")},
                 **alone,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SpecError(
-                f"no Ray cluster can be reached at '{address or 'this machine'}': {str(error).splitlines()[0]}",
-                hint="start one with 'ray start --head', and name its address: host:6379, or auto on its own machine",
-            ) from None
+        except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
+            raise _unreachable(address or "this machine", str(error)) from None
 
     @property
     def workers(self) -> int:  # type: ignore[override]
@@ -169,6 +183,26 @@ class Ray(Executor):
             if wanted(index):
                 chunk.append(index)
         return chunk
+
+
+def _refuse_unreachable(address: str | None) -> None:
+    """Ray itself waits for minutes, and says nothing, before it gives up on an address where nobody answers."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if address in (None, "auto", "local"):
+        return
+    if not host or not port.isdigit():
+        raise _unreachable(str(address), "that is no address")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(str(address), str(error)) from None
+
+
+def _unreachable(address: str, why: str) -> SpecError:
+    return SpecError(
+        f"no Ray cluster can be reached at '{address}': {why.splitlines()[0] if why else 'no answer'}",
+        hint="start one with 'ray start --head', and name its address: host:6379, or auto on its own machine",
+    )
 
 
 def _evaluated(digest: str, pickled: bytes, points: Sequence[Point], seconds: float | None) -> list[Evaluated]:
