@@ -24,7 +24,8 @@ from torch import nn
 from airchitect_report import Row, report
 from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2, HeldOut, held_out_bounds, layer_labels
 from fiberloom.explore.learned import baselines, training
-from fiberloom.explore.learned.designs import COUNT, DATAFLOWS, OBJECTIVES, DesignSpaceModel
+from fiberloom.explore.learned.advice import total_costs, vote
+from fiberloom.explore.learned.designs import DATAFLOWS, OBJECTIVES, DesignSpaceModel
 from fiberloom.explore.learned.export import export_onnx, one_shot
 from fiberloom.explore.learned.inputs import tokens
 from fiberloom.explore.learned.labelling import Labels, best_designs, label, random_labels
@@ -289,18 +290,12 @@ class _NetworkCase:
 
     def __init__(self, network: HeldOut, dataflow: str, objective: str) -> None:
         self.family = network.family
-        products = network.products(dataflow)
-        model = DesignSpaceModel()
-        counts = np.array([p.count for p in products], float)
-        each = [model(p) for p in products]
-        if objective == "latency":
-            total = counts @ np.array([costs.objective(objective) for costs in each])
-        else:
-            cycles, energy = (counts @ np.array([getattr(c, f) for c in each]) for f in ("cycles", "energy_pj"))
-            total = cycles * energy
-        self._macs = counts * np.array([np.prod(p.bounds) for p in products])
+        self._products = network.products(dataflow)
+        total = total_costs(DesignSpaceModel(), self._products, objective)
         caps = np.array(NETWORK_CAPS_MM2)
-        self._layers = label(products, np.tile(caps, (len(products), 1)), objective=objective, keep_costs=True)
+        self._layers = label(
+            self._products, np.tile(caps, (len(self._products), 1)), objective=objective, keep_costs=True
+        )
         best = best_designs(total, caps)
         first = self._layers.take(slice(len(caps)))
         self._whole = replace(first, design=best, best=total[best], product=np.zeros(len(caps), int), costs=total[None])
@@ -315,13 +310,9 @@ class _NetworkCase:
         if whole:
             chosen = predict(self._whole)
         else:
-            foretold, caps = predict(self._layers), self._whole.cap_mm2
-            macs = self._macs[self._layers.product]
-            votes = [
-                np.bincount(foretold[rows], weights=macs[rows], minlength=COUNT)
-                for rows in (self._layers.cap_mm2 == cap for cap in caps)
-            ]
-            chosen = into_caps([vote.argmax() for vote in votes], caps)
+            caps = self._whole.cap_mm2
+            by_cap = predict(self._layers).reshape(len(self._products), len(caps)).T
+            chosen = into_caps([vote(designs, self._products) for designs in by_cap], caps)
         return [float(ratio) for ratio in self._whole.costs[0, chosen] / self._whole.best]
 
 

@@ -32,25 +32,26 @@ def most_frequent(train: Labels) -> Predictor:
     return lambda labels: np.full(len(labels), design)
 
 
-def most_lanes(train: Labels | None = None) -> Predictor:
+def most_lanes() -> Predictor:
     """The largest array that fits the cap, then the largest buffer beside it. Learns nothing."""
-    return _largest(by=0)
+    return lambda labels: rank_by_lanes(labels.cap_mm2)
 
 
-def largest_buffer(train: Labels | None = None) -> Predictor:
+def largest_buffer() -> Predictor:
     """The largest buffer that fits the cap, then the largest array beside it. Learns nothing."""
-    return _largest(by=1)
+    return lambda labels: _first_within(labels.cap_mm2, part=1)
 
 
-def _largest(by: int) -> Predictor:
+def rank_by_lanes(caps_mm2: Any) -> Designs:
+    """The design of the most lanes within each cap ``(n,)``, with the largest buffer beside them."""
+    return _first_within(caps_mm2, part=0)
+
+
+def _first_within(caps_mm2: Any, part: int) -> Designs:
     parts = levels(np.arange(COUNT))
-    ranking = np.lexsort((-parts[1 - by], -parts[by]))
-    areas = areas_mm2()[ranking]
-
-    def predict(labels: Labels) -> Designs:
-        return np.asarray(ranking[np.argmax(areas[None, :] <= labels.cap_mm2[:, None], axis=1)])
-
-    return predict
+    ranking = np.lexsort((-parts[1 - part], -parts[part]))
+    within = areas_mm2()[ranking] <= np.asarray(caps_mm2)[:, None]
+    return np.asarray(ranking[np.argmax(within, axis=1)])
 
 
 _RESOLUTIONS = ((1.0, 4.0), (1.0, 2.0), (2.0, 2.0), (4.0, 1.0))

@@ -18,7 +18,7 @@ shi    output columns n    columns n      outputs (ShiDianNao)
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -86,6 +86,10 @@ class MatrixProduct:
     def bounds(self) -> tuple[int, int, int]:
         """m, n, k."""
         return self.m, self.n, self.k
+
+    def under(self, dataflow: str) -> MatrixProduct:
+        """The same product under another dataflow."""
+        return replace(self, dataflow=dataflow)
 
     @property
     def einsum(self) -> Einsum:
@@ -214,8 +218,7 @@ class DesignSpaceModel:
     """
 
     def __init__(self) -> None:
-        with announced():
-            compile_kernel()
+        compile_kernel()
         self._records = np.concatenate([problem.arrays for problem in _problems()])
         self._tables = OccupancyTables(_problems()[0]).arrays
         self._capacities = self._records["capacity"][:, 2].astype(np.int64)
@@ -231,6 +234,8 @@ class DesignSpaceModel:
         self._row = np.zeros(1, MAPPING)
         self._row["multicast"] = True
         self._work = np.zeros(1, WORK)
+        with announced():  # the first evaluation of a process loads the compiled kernel, or compiles it
+            self(MatrixProduct(1, 1, 1, DATAFLOWS[0]))
 
     def __call__(self, product: MatrixProduct) -> DesignCosts:
         """What each design costs for `product` alone, once (its `count` is not looked at)."""

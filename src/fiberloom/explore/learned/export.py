@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,7 @@ def export_onnx(
         )
     assert program is not None
     model = program.model_proto
+    _forget_making(model)
     card = Card(
         objective=labels.objective,
         array_buckets=codes[0].buckets,
@@ -83,3 +85,20 @@ def export_onnx(
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(card.__dict__)
     onnx.save(model, path)
+
+
+def _forget_making(model: Any) -> None:
+    """Drop what the exporter notes about every node: the Python lines that it came from, with their paths."""
+    graph = model.graph
+    for item in (
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+        *model.functions,
+    ):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    model.ClearField("doc_string")
