@@ -181,8 +181,10 @@ class _Run:
             self._begun = time.perf_counter()
         while (reason := self._over()) is None:
             if first:
-                self._try(first[:BATCH])
+                begun = self._try(first[:BATCH])
                 first = first[BATCH:]
+                if begun is not None:
+                    self.agent.begin(begun)
                 continue
             asked = self.agent.ask(BATCH)
             if asked is None:

@@ -48,6 +48,9 @@ class Agent(ABC):
         self.goal = goal
         self.rng = rng
 
+    def begin(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - most agents make nothing of them
+        """Designs that were tried before the agent is asked, such as the space's named ones."""
+
     @abstractmethod
     def ask(self, n: int) -> list[Point] | None:
         """At most `n` and at least one design to try, or None when there is nothing more to propose.

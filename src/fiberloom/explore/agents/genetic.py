@@ -73,6 +73,11 @@ class Genetic(GenerationalAgent):
         self.survivors: list[Trial] = []
         self._tried: set[Point] = set()
 
+    def begin(self, trials: Sequence[Trial]) -> None:
+        """Breed from the designs that are known."""
+        self._tried.update(t.point for t in trials)
+        self.learn([*self.survivors, *trials])
+
     def propose(self) -> list[Point]:
         """Children and injections; elites are remembered, not evaluated again."""
         if not self.survivors:
