@@ -213,7 +213,7 @@ class _Run:
     def _over(self) -> str | None:
         if self.most is not None and len(self.trials) >= self.most:
             return "evaluations"
-        return "seconds" if len(self.trials) >= len(self._recorded()) and self._late() else None
+        return "seconds" if len(self.trials) >= max(1, len(self._recorded())) and self._late() else None
 
     def _late(self) -> bool:
         return self.most_seconds is not None and self.seconds >= self.most_seconds
@@ -233,7 +233,8 @@ class _Run:
             if first + i < len(self._recorded()):
                 continue
             if self._begun is None:
-                self._before, self._begun, self._repeated = self.seconds, time.perf_counter(), first + i
+                self._before, self._repeated = self._recorded()[-1].seconds if self._recorded() else 0.0, first + i
+                self._begun = time.perf_counter()
             known = self._known.get(point)
             pruned = ruled_out(self.problem, self.agent.goal, self.front, point) if self.prune and not known else None
             if known is not None:
