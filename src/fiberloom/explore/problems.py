@@ -16,6 +16,7 @@ KINDS: Final = {
     "accelerator": "accelerator.problem:AcceleratorProblem",
     "dram": "dram.problem:DramProblem",
     "joint": "joint.problem:JointProblem",
+    "airchitect": "learned.problem:AirchitectProblem",
 }
 """Module and class by the ``kind:`` of a ``problem:`` section."""
 

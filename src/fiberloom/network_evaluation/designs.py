@@ -12,12 +12,13 @@ from fiberloom.architecture.levels import Architecture
 from fiberloom.architecture.library import bind, describe, names
 from fiberloom.architecture.library.binding import roles_of
 from fiberloom.architecture.library.design import DesignInfo
-from fiberloom.architecture.library.roles import find_roles, rename
+from fiberloom.architecture.library.roles import Binding, find_roles, rename
 from fiberloom.architecture.library.structure import Structure, structure_of
 from fiberloom.errors import SpecError, UnsupportedError, nearest
-from fiberloom.mapping.constraints import Constraints, LevelConstraints
+from fiberloom.mapping.constraints import Constraints
 from fiberloom.network_evaluation.cases import density_of
 from fiberloom.network_evaluation.matrix_product import as_matrix_product, slides
+from fiberloom.network_evaluation.role_constraints import in_variables, renamed, speaks_of_roles, variables_of
 from fiberloom.workload.einsum import Einsum
 
 _FILE_ENDINGS: Final = (".yaml", ".yml", ".json")
@@ -90,22 +91,38 @@ class Design:
         if "conv" not in info.computes and slides(einsum):
             einsum, notes = as_matrix_product(einsum)
         limited, said = _within_menu(einsum, info)
-        return Bound(limited, bind(info, limited), self.constraints, notes, said)
+        return Bound(limited, bind(info, limited), self._constraints(limited, roles_of(info, limited)), notes, said)
+
+    def _constraints(self, einsum: Einsum, binding: Binding) -> Constraints:
+        """The constraints under the names of a layer: tensors by role, variables by role unless they are the layer's own."""
+        constraints = renamed(self.constraints, binding.tensors) if self.constraints.levels else self.constraints
+        by_role = speaks_of_roles(constraints) and not variables_of(constraints) <= set(einsum.shape)
+        return in_variables(constraints, binding) if by_role else constraints
 
     def _from_file(self, einsum: Einsum) -> Bound:
         mentioned = _tensors_of(self.architecture, self.constraints)
         if mentioned <= {t.name for t in einsum.tensors}:
-            return Bound(einsum, self.architecture, self.constraints)
+            if not speaks_of_roles(self.constraints):
+                return Bound(einsum, self.architecture, self.constraints)
+            binding = _own_roles(einsum)
+            return Bound(einsum, self.architecture, self._constraints(einsum, binding))
         for first, second, output in _SPELLINGS:
             if mentioned <= {first, second, output}:
                 binding = find_roles(einsum, {first: "weights", second: "activations"}, output)
                 architecture = _renamed(self.architecture, binding, einsum)
-                return Bound(einsum, architecture, _renamed_constraints(self.constraints, binding.tensors))
+                return Bound(einsum, architecture, self._constraints(einsum, binding))
         raise UnsupportedError(
             f"'{self.name}' names the tensors {', '.join(sorted(mentioned))}, and the layer has "
             f"{', '.join(t.name for t in einsum.tensors)}",
             hint="name tensors W, I and O (or A, B and Z) in the architecture: they stand for weights, inputs and outputs",
         )
+
+
+def _own_roles(einsum: Einsum) -> Binding:
+    """Roles of a layer whose tensors keep their names."""
+    first, second = (t.name for t in einsum.inputs)
+    binding = find_roles(einsum, {first: "weights", second: "activations"}, einsum.output.name)
+    return Binding({t.name: t.name for t in einsum.tensors}, binding.variables)
 
 
 def _within_menu(einsum: Einsum, info: DesignInfo) -> tuple[Einsum, str | None]:
@@ -276,18 +293,3 @@ def _renamed(architecture: Architecture, binding: Any, einsum: Einsum) -> Archit
         formats = {binding.tensors[t]: layout for t, layout in level.formats.items()}
         levels.append(renamed.levels[0].model_copy(update={"formats": formats}))
     return architecture.model_copy(update={"levels": tuple(levels)})
-
-
-def _renamed_constraints(constraints: Constraints, tensors: Mapping[str, str]) -> Constraints:
-    def at(level: LevelConstraints) -> LevelConstraints:
-        return level.model_copy(
-            update={
-                "keep": tuple(tensors[t] for t in level.keep),
-                "bypass": tuple(tensors[t] for t in level.bypass),
-                "free": tuple(tensors[t] for t in level.free),
-                "multicast": {tensors[t]: on for t, on in level.multicast.items()},
-                "peer_links": {tensors[t]: on for t, on in level.peer_links.items()},
-            }
-        )
-
-    return constraints.model_copy(update={"levels": {name: at(level) for name, level in constraints.levels.items()}})
