@@ -41,7 +41,8 @@ Contests = dict[str, tuple[SearchProblem, Optimum, float]]
 
 def main() -> None:
     arguments = _arguments()
-    options = f" --designs {' '.join(arguments.designs)} --limit {arguments.limit:g} --seeds {arguments.seeds}"
+    limits = f"--limit {arguments.limit:g} --seeds {arguments.seeds} --ratio {arguments.ratio:g}"
+    options = f" --designs {' '.join(arguments.designs)} {limits}"
     command = f"python benchmarks/exact_layers.py{' --quick' if arguments.quick else options}"
     parts = [f"# Exact mapper: whole networks\n\n`{command}`: EDP, designs of the library, limit in CPU s a layer.\n"]
     contests: Contests = {}
@@ -144,7 +145,7 @@ def _duels(rows: list[list[object]], arguments: argparse.Namespace) -> str:
         "\nProblems whose optimum is proved; the exact search's time includes the proof. Random-pruned search without its "
         f"stopping rules, until it is within 5 % of the optimum or has had {arguments.ratio:g} times the exact search's CPU "
         f"seconds, at most {arguments.seconds:g}; “≥” where half of the seeds were not there by then. CPU seconds of all "
-        "threads; mappings that do not fit count.\n"
+        "threads; mappings that do not fit count. Problems without a design are files given by `--problems`.\n"
     )
     return markdown(header, rows) + note
 
