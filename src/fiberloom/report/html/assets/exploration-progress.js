@@ -15,7 +15,7 @@ function importanceChart() {
     h("div", { class: "chips" }, e.values.map(chip)),
   ]);
   fill("importance", h("figcaption", {}, h("strong", {}, "Importance for"), choose,
-    h("p", {}, `Share of the variance of ${shown.positive ? "the logarithm of " : ""}the measure over ${plural(shown.designs, "evaluated design")} that a parameter explains by itself (ε², one-way analysis of variance). The tick is what a parameter without any effect reaches by chance in one of twenty cases. Effects that show only together with another parameter count for neither; where the agent preferred some regions, what was chosen along with a value counts as its effect. Beside each value: the geometric mean of the designs that have it, over that of all.`)),
+    h("p", {}, `Share of the variance of ${shown.positive ? "the logarithm of " : ""}the measure over ${plural(shown.designs, "evaluated design")} that a parameter explains by itself (ε², one-way analysis of variance). The tick is what a parameter without any effect reaches by chance in one of twenty cases. Effects that show only together with another parameter count for neither; where the agent preferred some regions, what was chosen along with a value counts as its effect. Beside each value: the geometric mean of the designs that have it, over that of all.${DATA.losses.some((loss) => loss.status === "pruned") ? " Designs that their bounds ruled out are not among them." : ""}`)),
     h("div", { class: "bars matter" }, rows));
 }
 
