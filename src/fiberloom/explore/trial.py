@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from fiberloom.errors import SpecError
 from fiberloom.explore.goal import PENALTY, Goal
 from fiberloom.explore.space import Point
 
@@ -65,10 +66,14 @@ class Trial:
     def of(cls, point: Point, evaluated: Evaluated, goal: Goal, *, known: bool = False) -> Trial:
         """Judge an evaluation by a goal."""
         metrics = evaluated.metrics
-        violation = goal.violation(metrics) if metrics else math.inf
-        if not goal.judges(metrics):
+        try:
+            violation = goal.violation(metrics) if metrics else math.inf
+            values = goal.values(metrics) if goal.judges(metrics) else None
+        except SpecError as error:  # such as a division by a metric that is 0 here
+            unjudged = replace(evaluated, status=Status.INVALID, metrics={}, reason=str(error))
+            return cls.of(point, unjudged, goal, known=known)
+        if values is None:
             return cls(point, evaluated, (math.inf,) * len(goal.aims), violation, math.inf, known)
-        values = goal.values(metrics)
         return cls(point, evaluated, values, violation, goal.score(values), known)
 
     @property
