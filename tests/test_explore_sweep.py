@@ -124,3 +124,10 @@ def test_what_makes_no_sense_is_refused_before_any_run(agents, budget):
     problem = Formula()
     with pytest.raises(SpecError):
         compare(problem, Goal.parse(["delay"], [], problem.metrics), agents, **budget)
+
+
+def test_an_objective_that_can_not_be_computed_for_a_design_does_not_end_the_run():
+    problem = Formula()
+    goal = Goal.parse(["area / (lanes - 1)"], [], problem.metrics)
+    found = compare(problem, goal, [("grid", {"points": 200})], seeds=1, evaluations=200)
+    assert found["grid"].runs[0].trials > 150 and found["grid"].runs[0].steps

@@ -90,10 +90,10 @@ class AntColony(GenerationalAgent):
                 point.append(best.point[i])
             elif self.rng.random() < self.greediness:
                 most = np.flatnonzero(pheromone == pheromone.max())
-                point.append(int(self.rng.choice(most)))
+                point.append(int(most[self.rng.integers(len(most))]))
             else:
                 point.append(drawn(self.rng, pheromone / pheromone.sum()))
-            if not self.space.active(point)[-1]:
+            if self.space.parameters[i].when and not self.space.active(point)[-1]:
                 point[-1] = 0
         return point
 

@@ -105,9 +105,9 @@ class Reinforce(GenerationalAgent):
 
     def _episode(self, policies: Sequence[Floats]) -> list[int]:
         point: list[int] = []
-        for policy in policies:
+        for p, policy in zip(self.space.parameters, policies, strict=True):
             point.append(drawn(self.rng, policy[point[-1] if point else 0]))
-            if not self.space.active(point)[-1]:
+            if p.when and not self.space.active(point)[-1]:
                 point[-1] = 0
         return point
 
