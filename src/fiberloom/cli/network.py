@@ -137,7 +137,7 @@ def network(
             widths=widths,
             keep_on_chip=keep_on_chip,
             fuse=fuse,
-            jobs=jobs,
+            jobs=_processes(jobs),
             cache=where,
             progress=both,
         )
@@ -200,6 +200,12 @@ def read_cases(
     if len({case.name for case in cases}) < len(cases):
         raise SpecError("a batch size or a density is given twice", hint="list each once")
     return cases
+
+
+def _processes(jobs: int | None) -> int | None:
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"--jobs {jobs}", hint="at least one process searches; leave it out for one per core")
+    return jobs
 
 
 def _extents(texts: list[str]) -> dict[str, int]:
