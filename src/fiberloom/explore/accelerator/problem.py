@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from fiberloom.architecture.levels import Architecture
-from fiberloom.architecture.library.design import DesignInfo, parse_design
+from fiberloom.architecture.library.design import DesignInfo
 from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.explore.accelerator.bounds import least
+from fiberloom.explore.accelerator.designs import design_of
 from fiberloom.explore.accelerator.workload import Search, Workload, read_problem
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point, SpaceFile
 from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.input.field import Field
-from fiberloom.input.native import read_native, scope_of
-from fiberloom.input.native_constraints import read_native_constraints
-from fiberloom.input.yaml_source import Source
-from fiberloom.mapping.constraints import Constraints
 from fiberloom.model.lower import areas_um2
 from fiberloom.network_evaluation.designs import Design
-from fiberloom.network_evaluation.mapping_search import DATAFLOW
 
 UM2_PER_MM2: Final = 1e6
 
@@ -81,27 +77,7 @@ class AcceleratorProblem(DesignProblem):
         Raises:
             SpecError: with the place in the space's file, for a specification that makes no sense.
         """
-        source = self.file.template.fill(self.space.values(point))
-        name = f"{self.file.name}-{self.space.rank(point)}"
-        kept = {k: v for k, v in source.data.items() if k in ("fiberloom", "variables", "architecture")}
-        if "design" in source.data:
-            info = parse_design(name, Field({**kept, "design": source.data["design"]}, source))
-            constraints = self._constraints(source, info.architecture)
-            return Design(name, info.title or name, "space", info.architecture, constraints, info)
-        _, architecture, _ = read_native(Field(kept, source).mapping())
-        if architecture is None:
-            raise Field(source.data, source).error("'architecture' is missing", "add one, with choices in it")
-        return Design(name, self.file.title or name, "space", architecture, self._constraints(source, architecture))
-
-    def _constraints(self, source: Source, architecture: Architecture) -> Constraints:
-        """What bounds the search of mappings; a mapper that does not search takes none."""
-        mapper = source.data.get("problem", {}).get("mapper", Search.mapper)
-        if "constraints" not in source.data or mapper == DATAFLOW:
-            return Constraints()
-        section = Field(source.data, source).mapping()["constraints"]
-        return read_native_constraints(
-            section.in_scope(scope_of(Field(source.data, source).mapping())), None, architecture
-        )
+        return design_of(self.file, point)
 
     def architecture(self, point: Point) -> Architecture:
         return self.design(point).architecture

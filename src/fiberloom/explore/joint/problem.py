@@ -16,6 +16,7 @@ import numpy as np
 
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.explore.accelerator.designs import design_of
 from fiberloom.explore.accelerator.problem import UM2_PER_MM2, AcceleratorProblem, known_metrics
 from fiberloom.explore.accelerator.workload import Workload, read_problem
 from fiberloom.explore.joint.genes import Array, LayerGenes, slots_of
@@ -59,8 +60,9 @@ class JointProblem(DesignProblem):
     def __init__(self, file: SpaceFile, workloads: Sequence[Workload] = ()) -> None:
         super().__init__(file)
         self.given = tuple(workloads)
-        self._arrays = AcceleratorProblem(file, workloads)
         derived = self._read()
+        for workload in self.workloads:
+            workload.check()
         self._layers = [(w, layer) for w, load in enumerate(self.workloads) for layer in layers_of(load.sparse())]
         self.lowering = Lowering([layer for _, layer in self._layers], derived)
         self._hardware = lru_cache(maxsize=_KEPT)(self._lowered)
@@ -79,7 +81,7 @@ class JointProblem(DesignProblem):
         return np.array([layer.count for _, layer in self._layers])
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "workloads": self._arrays.facts()["workloads"]}
+        return {**super().facts(), "workloads": [vars(w) | {"dims": dict(w.dims)} for w in self.given]}
 
     @classmethod
     def options(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +117,9 @@ class JointProblem(DesignProblem):
         metrics = self._metrics(energy * 1e-12, seconds, design.architecture, area)
         return Evaluated(Status.EVALUATED, metrics, detail=detail)
 
+    def architecture(self, point: Point) -> Architecture:
+        return self._built(point)[0].architecture
+
     def built(self, point: Point) -> tuple[Architecture, list[tuple[Einsum, LoopNest, int]]]:
         """The architecture of a design, its buffers sized, and every layer with its mapping and how often it is computed."""
         sized, _, _ = self._built(point)
@@ -131,9 +136,6 @@ class JointProblem(DesignProblem):
             )  # fmt: skip
             layers.append((einsum, unpack(einsum, architecture, packed, 0), layer.count))
         return sized.architecture, layers
-
-    def architecture(self, point: Point) -> Architecture:
-        return self._built(point)[0].architecture
 
     def confirmed(self, point: Point) -> dict[str, float]:
         """The metrics of a design by `fiberloom.model.evaluate.evaluate` on its sized architecture, layer by layer."""
@@ -228,7 +230,7 @@ class JointProblem(DesignProblem):
         return tuple(name.text() for name in fields["derive"].items())
 
     def _lowered(self, point: Point) -> Hardware:
-        found = self.lowering.hardware(self._arrays.design(point))
+        found = self.lowering.hardware(design_of(self.file, point))
         reference = self._reference = self._reference or found
         names, usual = (tuple(lv.name for lv in h.architecture.levels) for h in (found, reference))
         if names != usual:
@@ -249,14 +251,14 @@ class JointProblem(DesignProblem):
         for point in sorted(looked_at):
             if space.violated(point):
                 continue
-            architecture = self._arrays.design(point).architecture
+            architecture = design_of(self.file, point).architecture
             chain = [architecture.compute, *reversed(architecture.levels)]
             meshes = np.array([c.mesh for c in chain])
             fans = np.maximum(fans, meshes[:-1] // np.maximum(meshes[1:], 1))
             self._first = point
         if isinstance(fans, int):
             self._first = space.sample(np.random.default_rng(0), 1)[0]
-            fans = np.full((len(self._arrays.design(self._first).architecture.levels), 2), 2)
+            fans = np.full((len(design_of(self.file, self._first).architecture.levels), 2), 2)
         hardware = self._hardware(self._first)
         self._level_names = tuple(level.name for level in reversed(hardware.architecture.levels))
         self.slots = slots_of(self._level_names, fans)
@@ -296,6 +298,7 @@ class JointProblem(DesignProblem):
             "slot_level": np.array([s.level for s in self.slots]), "slot_axis": np.array([s.axis for s in self.slots]),
             "temporal": np.ones((J, L, D), np.int64), "spatial": np.ones((J, L, D), np.int64),
             "spatial_order": np.tile(np.arange(D), (J, L, 1)), "on_x": np.zeros((J, L), np.int64), "words": np.zeros(L),
-            "tables": OccupancyTables(lower(*self.lowering.bound(hardware.design, 0))).arrays, "work": np.zeros(1, WORK), "todo": [np.array([j]) for j in range(J)],
+            "tables": OccupancyTables(lower(*self.lowering.bound(hardware.design, 0))).arrays,
+            "work": np.zeros(1, WORK), "todo": [np.array([j]) for j in range(J)],
             "status": np.zeros(J, np.int64), "cycles": np.zeros(J), "energy": np.zeros(J),
         }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import SpecError, UnsupportedError, nearest
 from fiberloom.explore.accelerator.problem import AcceleratorProblem, known_metrics
 from fiberloom.explore.accelerator.workload import Workload, read_problem
@@ -60,6 +61,7 @@ class AirchitectProblem(DesignProblem):
                 raise SpecError(f"the space '{file.name}' lacks '{name}'", hint=f"parameters are {', '.join(_LEGAL)}")
         self.workloads = self.given or _read(file)
         for workload in self.workloads:
+            workload.check()
             if workload.weights is not None or workload.activations is not None:
                 raise SpecError(f"'{workload.name}' is sparse, and these designs are dense", hint="leave densities out")
         self._costs = lru_cache(maxsize=None)(self._totals)
@@ -82,6 +84,9 @@ class AirchitectProblem(DesignProblem):
         values = self.space.values(point)
         made = architecture(values["clusters"], values["buffer_kib"])
         return Design(f"{self.file.name}-{self.space.rank(point)}", made.name, "space", made)
+
+    def architecture(self, point: Point) -> Architecture:
+        return self.design(point).architecture
 
     def measure(self, point: Point) -> Evaluated:
         values = self.space.values(point)
