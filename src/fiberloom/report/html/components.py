@@ -10,7 +10,7 @@ from fiberloom.report.html.source import Json, entries, mapping, text
 
 MEMORY, BUFFER, REGISTER, COMPUTE, NETWORK = "memory", "buffer", "register", "compute", "network"
 
-KIND_OF_CLASS: Final = {"DRAM": MEMORY, "SRAM": BUFFER, "regfile": REGISTER, "MAC": COMPUTE, "dummy": NETWORK}
+KIND_OF_CLASS: Final = {"dram": MEMORY, "sram": BUFFER, "regfile": REGISTER, "mac": COMPUTE, "dummy": NETWORK}
 """By the values of `fiberloom.architecture.levels.ComponentClass`."""
 
 _REGISTERS: Final = ("reg", "rf", "scratch", "spad", "latch", "accum", "psum")
@@ -48,7 +48,8 @@ def components_of(entries_of_design: Iterable[Json], hardware: Json) -> tuple[Co
         others |= dict.fromkeys(map(str, mapping(entry.get("energy_by_component_pj"))))
     names = list(levels)
     found = [
-        (name, KIND_OF_CLASS.get(classes.get(name, "")) or _guess(name, i, len(names))) for i, name in enumerate(names)
+        (name, KIND_OF_CLASS.get(classes.get(name, "").lower()) or _guess(name, i, len(names)))
+        for i, name in enumerate(names)
     ]
     if compute:
         found.append((compute, COMPUTE))

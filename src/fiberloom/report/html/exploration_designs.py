@@ -24,8 +24,6 @@ MOST_MARKS: Final = 3000
 MOST_DRAWN: Final = 60
 """Designs of the front whose hierarchies a page holds; named ones are drawn besides."""
 
-_KINDS: Final = {str(component).lower(): kind for component, kind in KIND_OF_CLASS.items()}
-
 
 def marks(
     found: Exploration, references: Sequence[Reference], columns: Sequence[Measure]
@@ -102,7 +100,7 @@ def parts(architecture: Architecture) -> list[dict[str, Any]]:
     """The hierarchy, outermost first."""
     return [
         {
-            "name": part.name, "kind": _KINDS.get(part.component.value, "network"), "count": part.count,
+            "name": part.name, "kind": KIND_OF_CLASS[part.component.value], "count": part.count,
             "size": part.size, "details": list(part.details), "fan_out": list(part.fan_out),
         }
         for part in drawn_parts(architecture)
