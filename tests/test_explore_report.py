@@ -226,6 +226,15 @@ def test_a_library_design_is_evaluated_on_the_same_workload_or_says_why_not(foun
         list(library_references(found, ["stcc"]))
 
 
+def test_every_field_of_the_json_object_is_documented(found: Exploration) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = page[page.index("## explore") : page.index("## designs, validate")]
+    made = exploration_dict(found)
+    json.dumps(made, allow_nan=False)
+    assert all(f"`{field}`" in section or f"`{field}[]`" in section for field in made)
+    assert all(field in section for field in made["front"][0])
+
+
 def test_designs_that_are_no_accelerators_have_no_library() -> None:
     with pytest.raises(UnsupportedError, match="can't evaluate designs"):
         list(library_references(formula(["delay"]), ["stc"]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from fiberloom.errors import FiberloomError, SpecError
 from fiberloom.explore.goal import Goal
@@ -47,6 +49,7 @@ class Exploration:
         stopped: ``evaluations`` or ``seconds`` (the budget ended), ``interrupted``, ``error``, or the agent's reason.
         repeated: whether a resumed run proposed the designs that it had proposed before.
         resumed: trials that the store had of this run.
+        hyper_parameters: of the agent, those with their defaults included.
     """
 
     problem: DesignProblem
@@ -61,6 +64,7 @@ class Exploration:
     evaluated: int
     repeated: bool = True
     resumed: int = 0
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> Trial | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiberloom.explore.trial import Status
 from fiberloom.report.exploration_account import (
+    agent_name,
     counts,
     design_name,
     infeasible,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 12
 """Designs of a front that are printed; all of them are in --json, --csv and --html."""
 MOST_REASONS = 3
+VERSION = 1
+"""Of the object that `exploration_dict` returns."""
 
 
 def exploration_report(found: Exploration) -> Iterator[ConsoleRenderable]:
@@ -42,7 +45,9 @@ def exploration_report(found: Exploration) -> Iterator[ConsoleRenderable]:
 
     problem, space = found.problem, found.problem.space
     said = ", ".join(f"{n:,} {status}" for status, n in counts(found.trials).items()) or "nothing tried"
-    yield Text(f"{problem.file.name}: {size_text(space.size())} designs, {len(found.trials):,} tried by {found.agent} ({said})")
+    yield Text(
+        f"{problem.file.name}: {size_text(space.size())} designs, {len(found.trials):,} tried by {agent_name(found.agent, found.hyper_parameters)} ({said})"
+    )
     yield Text(f"{found.seconds:,.1f} s" + (f", stopped: {found.stopped}" if found.stopped else ""), style="dim")
     if not found.repeated:
         yield Text("the resumed run proposes other designs than before; what was evaluated is used all the same")
@@ -182,10 +187,12 @@ def exploration_dict(found: Exploration) -> dict[str, Any]:
     """The object of ``fiberloom explore --json``."""
     best = found.best
     return {
+        "version": VERSION,
         "space": {"name": found.problem.file.name, **found.problem.space.to_dict()},
         "metrics": dict(found.problem.metrics),
         "goal": found.goal.to_dict(),
         "agent": found.agent,
+        "hyper_parameters": dict(found.hyper_parameters),
         "seed": found.seed,
         "stopped": found.stopped,
         "seconds": found.seconds,
@@ -221,19 +228,14 @@ def csv_text(found: Exploration) -> str:
 
 
 def runs_report(runs: Sequence[StoredRun]) -> Iterator[ConsoleRenderable]:
-    """The runs of a store, with the hyper-parameters that are not the defaults."""
-    from fiberloom.explore import agents
-
-    known = agents()
+    """The runs of a store."""
     table = plain_table()
     table.add_column(" run", justify="right", no_wrap=True)
     for column in ("agent", "seed", "goal"):
         table.add_column(column, overflow="fold")
     table.add_column("designs", justify="right", no_wrap=True)
     for run in runs:
-        usual = known[run.agent].defaults() if run.agent in known else {}
-        own = {k: v for k, v in run.hyper_parameters.items() if k not in usual or usual[k] != v}
-        agent = " ".join((run.agent, spelled(own))).strip()
+        agent = agent_name(run.agent, run.hyper_parameters)
         goal = ", ".join((*run.goal.names, *(limit.name for limit in run.goal.limits)))
         table.add_row(f" {run.run}", agent, str(run.seed), goal, f"{run.trials:,}")
     yield table

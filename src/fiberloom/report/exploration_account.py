@@ -112,6 +112,16 @@ def infeasible(goal: Goal, trials: Sequence[Trial]) -> list[tuple[str, int]]:
     return sorted((entry for entry in found if entry[1]), key=lambda entry: -entry[1])
 
 
+def agent_name(agent: str, hyper_parameters: Mapping[str, Any]) -> str:
+    """An agent with its hyper-parameters that are not the defaults."""
+    from fiberloom.explore import agents
+
+    known = agents()
+    usual = known[agent].defaults() if agent in known else {}
+    own = {k: v for k, v in hyper_parameters.items() if k not in usual or usual[k] != v}
+    return " ".join((agent, spelled(own))).strip()
+
+
 def design_name(found: Exploration, trial: Trial) -> str:
     """The space's name for a design, or its number."""
     space = found.problem.space

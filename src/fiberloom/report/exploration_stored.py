@@ -35,7 +35,7 @@ def stored_exploration(store: ExplorationStore, problem: DesignProblem, run: Sto
     evaluated = sum(t.evaluated.status is not Status.PRUNED for t in trials)
     return Exploration(
         problem, run.goal, run.agent, run.seed, trials, times, tuple(front(trials)), "", times[-1] if times else 0.0,
-        evaluated,
+        evaluated, hyper_parameters=run.hyper_parameters,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fiberloom.explore.trial import Status
 from fiberloom.report.exploration_account import (
     Measure,
+    agent_name,
     counts,
     design_name,
     infeasible,
@@ -146,7 +147,7 @@ def _facts(found: Exploration) -> list[tuple[str, str]]:
         ("Tried", "all" if tried == size else f"{tried:,} ({_percent(tried / size)})"),
         ("Objectives", ", ".join(goal.names)),
         ("Limits", ", ".join(limit.name for limit in goal.limits) or "none"),
-        ("Agent", f"{found.agent}, seed {found.seed}"),
+        ("Agent", f"{agent_name(found.agent, found.hyper_parameters)}, seed {found.seed}"),
         ("Time", f"{found.seconds:,.1f} s" + (f", ended by {found.stopped}" if found.stopped else "")),
         ("Trials", ", ".join(f"{n:,} {status}" for status, n in counts(found.trials).items())),
     ]

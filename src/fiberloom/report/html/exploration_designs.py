@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fiberloom.explore import Exploration, Trial
     from fiberloom.explore.space import Point
 
-MOST_MARKS: Final = 3000
-"""Designs of a page; those of the front and named ones are always among them."""
+MOST_MARKS: Final = 10_000
+"""Designs of a page, about 250 bytes each; those of the front and named ones are always among them."""
 MOST_DRAWN: Final = 60
 """Designs of the front whose hierarchies a page holds; named ones are drawn besides."""
 

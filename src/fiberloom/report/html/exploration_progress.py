@@ -12,7 +12,7 @@ from fiberloom.explore.comparison import Run
 from fiberloom.explore.front import hypervolume
 from fiberloom.explore.scale import decades
 from fiberloom.explore.trial import Status
-from fiberloom.report.exploration_account import Measure
+from fiberloom.report.exploration_account import Measure, agent_name
 from fiberloom.report.exploration_importance import importance
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def curves(found: Exploration, others: Sequence[Exploration]) -> dict[str, Any]:
     """Best objective so far of this run and others, as steps of trials, seconds and value."""
     aims = found.goal.aims
     title = aims[0].text if len(aims) == 1 else f"geometric mean of {', '.join(aim.name for aim in aims)}"
-    runs = [(found, f"{found.agent}, seed {found.seed}", True)]
-    runs += [(other, f"{other.agent}, seed {other.seed}", False) for other in others[-MOST_CURVES:]]
+    runs = [(found, _name(found), True)]
+    runs += [(other, _name(other), False) for other in others[-MOST_CURVES:]]
     return {
         "title": title,
         "maximise": len(aims) == 1 and aims[0].maximise,
@@ -38,6 +38,10 @@ def curves(found: Exploration, others: Sequence[Exploration]) -> dict[str, Any]:
             for run, name, main in runs
         ],
     }
+
+
+def _name(run: Exploration) -> str:
+    return f"{agent_name(run.agent, run.hyper_parameters)}, seed {run.seed}"
 
 
 def _steps(run: Exploration) -> list[list[float]]:
