@@ -204,7 +204,7 @@ class _Run:
         repeated, resumed = (self.record.repeated, self.record.resumed) if self.record else (True, 0)
         return Exploration(
             self.problem, self.agent.goal, self.agent.name, seed, tuple(trials), tuple(times), tuple(self.front), stopped,
-            self.seconds, self.evaluated, repeated, resumed,
+            self.seconds, self.evaluated, repeated, resumed, dict(self.agent.hyper_parameters),
         )  # fmt: skip
 
     def _recorded(self) -> list[StoredTrial]:
