@@ -12,6 +12,7 @@ from fiberloom.explore.accelerator.workload import parse_workload
 from fiberloom.explore.learned.designs import DesignSpaceModel, areas_mm2, design_id, levels
 from fiberloom.explore.learned.workloads import products_of
 from fiberloom.explore.space import parse_space
+from fiberloom.network_evaluation.cases import layers_of
 from fiberloom.network_evaluation.designs import read_design
 
 ARRAYS = ("eyeriss-like", "simba-like")
@@ -101,7 +102,7 @@ def test_constraints_of_a_space_bound_every_layer_s_mappings_by_role() -> None:
     assert isinstance(problem, AcceleratorProblem)
     for along in ("M", "C"):
         design = problem.design(problem.space.point({"along": along}))
-        for einsum in (operator.einsum for operator in parse_workload("alexnet").read().einsums):
+        for einsum in (layer.einsum for layer in layers_of(parse_workload("alexnet").read())):
             bound = design.bound(einsum)
             assert bound.constraints.at("buffer").spatial.x == tuple(v for v in einsum.shape if v == along.lower())
     found = problem.evaluate(problem.space.point({"along": "M"}))

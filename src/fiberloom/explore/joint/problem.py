@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -42,6 +42,17 @@ from fiberloom.workload.einsum import Einsum
 _FIELDS: Final = ("kind", "workloads", "derive")
 _LOOKED_AT: Final = 64  # designs that tell where hardware may have fan-outs
 _KEPT: Final = 4096  # lowered arrays; a few KiB each
+
+
+@dataclass(frozen=True)
+class MappedLayer:
+    """A layer of a design: `einsum` on `architecture`, both under the layer's names, `count` times."""
+
+    name: str
+    einsum: Einsum
+    architecture: Architecture
+    mapping: LoopNest
+    count: int
 
 
 class JointProblem(DesignProblem):
@@ -120,34 +131,36 @@ class JointProblem(DesignProblem):
     def architecture(self, point: Point) -> Architecture:
         return self._built(point)[0].architecture
 
-    def built(self, point: Point) -> tuple[Architecture, list[tuple[Einsum, LoopNest, int]]]:
-        """The architecture of a design, its buffers sized, and every layer with its mapping and how often it is computed."""
-        sized, _, _ = self._built(point)
+    def built(self, point: Point) -> tuple[Design, list[MappedLayer]]:
+        """A design with its buffers sized, and its mappings."""
+        design, _, _ = self._built(point)
         made = self._made
         layers = []
         for j, (_, layer) in enumerate(self._layers):
-            einsum, architecture = self.lowering.bound(sized, j)
+            einsum, architecture = self.lowering.bound(design, j)
             genes = self.space.layers[j]
             d = len(einsum.shape)
-            parts = (made[name][j : j + 1, :, :d] for name in ("temporal", "spatial", "order", "spatial_order"))
+            temporal, spatial, order, across = (
+                made[name][j : j + 1, :, :d] for name in ("temporal", "spatial", "order", "spatial_order")
+            )
+            keep = made["keep"][j : j + 1, :, : len(einsum.tensors)]
             packed = PackedMappings(
-                *parts, made["on_x"][j : j + 1], made["keep"][j : j + 1, :, : len(einsum.tensors)],
-                genes.multicast, genes.peer_links,
-            )  # fmt: skip
-            layers.append((einsum, unpack(einsum, architecture, packed, 0), layer.count))
-        return sized.architecture, layers
+                temporal, spatial, order, across, made["on_x"][j : j + 1], keep, genes.multicast, genes.peer_links
+            )
+            mapping = unpack(einsum, architecture, packed, 0)
+            layers.append(MappedLayer(layer.name, einsum, architecture, mapping, layer.count))
+        return design, layers
 
     def confirmed(self, point: Point) -> dict[str, float]:
         """The metrics of a design by `fiberloom.model.evaluate.evaluate` on its sized architecture, layer by layer."""
-        sized, _, _ = self._built(point)
+        design, layers = self.built(point)
         energy, cycles = np.zeros(len(self.workloads)), np.zeros(len(self.workloads))
-        _, mappings = self.built(point)
-        for j, ((w, layer), (einsum, mapping, _)) in enumerate(zip(self._layers, mappings, strict=True)):
-            found = evaluate(einsum, self.lowering.bound(sized, j)[1], mapping)
+        for (w, _), layer in zip(self._layers, layers, strict=True):
+            found = evaluate(layer.einsum, layer.architecture, layer.mapping)
             energy[w] += found.energy_pj * layer.count
             cycles[w] += found.cycles * layer.count
-        seconds = cycles * sized.architecture.cycle_seconds
-        return self._metrics(energy * 1e-12, seconds, sized.architecture, known_metrics(sized)["area"] * UM2_PER_MM2)
+        seconds = cycles * design.architecture.cycle_seconds
+        return self._metrics(energy * 1e-12, seconds, design.architecture, known_metrics(design)["area"] * UM2_PER_MM2)
 
     def _metrics(self, energy: Any, latency: Any, architecture: Architecture, area_um2: float) -> dict[str, float]:
         shares = np.array([w.weight for w in self.workloads])
@@ -232,36 +245,35 @@ class JointProblem(DesignProblem):
     def _lowered(self, point: Point) -> Hardware:
         found = self.lowering.hardware(design_of(self.file, point))
         reference = self._reference = self._reference or found
-        names, usual = (tuple(lv.name for lv in h.architecture.levels) for h in (found, reference))
-        if names != usual:
-            raise UnsupportedError(
-                f"levels are {', '.join(names)} here and {', '.join(usual)} elsewhere",
-                hint="the designs of a joint search have the same levels",
-            )
+        self._check_levels(found.architecture)
         for mine, usually in zip(found.fields, reference.fields, strict=True):
             self._varying |= {name for name, value in mine.items() if not np.array_equal(value, usually[name])}
         return found
+
+    def _check_levels(self, architecture: Architecture) -> None:
+        names, usual = _levels_of(architecture), self._level_names
+        if names != usual:
+            raise UnsupportedError(
+                f"levels are {', '.join(reversed(names))} in one design and {', '.join(reversed(usual))} in another",
+                hint="all designs of a joint search have the same levels",
+            )
 
     def _joint_space(self) -> JointSpace:
         """The space, with a spatial slot wherever one of many arrays has a fan-out."""
         space = self.file.space
         last = space.size() - 1
-        looked_at = {space.unrank(i * last // _LOOKED_AT) for i in range(_LOOKED_AT + 1)}
-        fans: Any = 1
-        for point in sorted(looked_at):
-            if space.violated(point):
-                continue
-            architecture = design_of(self.file, point).architecture
-            chain = [architecture.compute, *reversed(architecture.levels)]
-            meshes = np.array([c.mesh for c in chain])
-            fans = np.maximum(fans, meshes[:-1] // np.maximum(meshes[1:], 1))
-            self._first = point
-        if isinstance(fans, int):
-            self._first = space.sample(np.random.default_rng(0), 1)[0]
-            fans = np.full((len(design_of(self.file, self._first).architecture.levels), 2), 2)
-        hardware = self._hardware(self._first)
-        self._level_names = tuple(level.name for level in reversed(hardware.architecture.levels))
+        drawn = sorted({space.unrank(i * last // _LOOKED_AT) for i in range(_LOOKED_AT + 1)})
+        looked_at = [p for p in drawn if not space.violated(p)] or space.sample(np.random.default_rng(0), 1)
+        architectures = [design_of(self.file, point).architecture for point in looked_at]
+        self._level_names = _levels_of(architectures[0])
+        fans: Array = np.ones((len(self._level_names), 2), np.int64)
+        for architecture in architectures:
+            self._check_levels(architecture)
+            meshes = np.array([c.mesh for c in (architecture.compute, *reversed(architecture.levels))])
+            fans = np.maximum(fans, meshes[:-1] // meshes[1:])
         self.slots = slots_of(self._level_names, fans)
+        self._first = looked_at[0]
+        hardware = self._hardware(self._first)
         genes = []
         for j in range(len(self._layers)):
             einsum, architecture = self.lowering.bound(hardware.design, j)
@@ -302,3 +314,8 @@ class JointProblem(DesignProblem):
             "work": np.zeros(1, WORK), "todo": [np.array([j]) for j in range(J)],
             "status": np.zeros(J, np.int64), "cycles": np.zeros(J), "energy": np.zeros(J),
         }  # fmt: skip
+
+
+def _levels_of(architecture: Architecture) -> tuple[str, ...]:
+    """Names, innermost first."""
+    return tuple(level.name for level in reversed(architecture.levels))
