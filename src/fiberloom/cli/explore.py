@@ -24,6 +24,7 @@ from fiberloom.cli.explore_options import (
     read_budgets,
     read_hyper,
 )
+from fiberloom.cli.explore_proxy import explore_proxy
 from fiberloom.cli.explore_report import Csv, Html, explore_report, explore_runs, save_pages
 from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import AsJson
@@ -149,6 +150,7 @@ def run(
 
 
 explore.command("compare")(explore_compare)
+explore.command("proxy")(explore_proxy)
 explore.command("report")(explore_report)
 explore.command("runs")(explore_runs)
 

@@ -31,6 +31,7 @@ from fiberloom.cli.mapspace import mapspace
 from fiberloom.cli.models import models
 from fiberloom.cli.network import network
 from fiberloom.cli.profile import profile
+from fiberloom.cli.recommend import recommend
 from fiberloom.cli.schema import schema
 from fiberloom.cli.simulate import simulate
 from fiberloom.cli.validate import validate
@@ -55,6 +56,7 @@ app.add_typer(compress, name="compress")
 app.command("codesign")(codesign)
 app.add_typer(formats, name="formats")
 app.add_typer(explore, name="explore")
+app.command("recommend")(recommend)
 app.command("simulate")(simulate)
 app.command("import")(import_files)
 app.add_typer(designs, name="designs")
