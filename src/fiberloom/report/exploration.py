@@ -43,11 +43,11 @@ def exploration_report(found: Exploration) -> Iterator[ConsoleRenderable]:
     """What an exploration found: how it went, the front, or what stands in the way."""
     from rich.text import Text
 
-    problem, space = found.problem, found.problem.space
+    problem = found.problem
     said = ", ".join(f"{n:,} {status}" for status, n in counts(found.trials).items()) or "nothing tried"
-    yield Text(
-        f"{problem.file.name}: {size_text(space.size())} designs, {len(found.trials):,} tried by {agent_name(found.agent, found.hyper_parameters)} ({said})"
-    )
+    agent = agent_name(found.agent, found.hyper_parameters)
+    space = f"{problem.file.name}: {size_text(problem.space.size())} designs"
+    yield Text(f"{space}, {len(found.trials):,} tried by {agent} ({said})")
     yield Text(f"{found.seconds:,.1f} s" + (f", stopped: {found.stopped}" if found.stopped else ""), style="dim")
     if not found.repeated:
         yield Text("the resumed run proposes other designs than before; what was evaluated is used all the same")
