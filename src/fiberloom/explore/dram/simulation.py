@@ -182,7 +182,8 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
         log: (capacity, 5) of clock, command, bank, row, request (−1: none); filled as far as it goes.
 
     Returns:
-        `Counts`; `clocks` is −1 if nothing could go on.
+        The fields of `Counts`; `clocks` is −1 if nothing could go on. They come as a plain tuple: to make a named one, Numba runs
+        Python code, and where Ctrl-C interrupts that it crashes.
     """
     n = len(q)
     initiators = len(first) - 1
@@ -307,7 +308,7 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
             now = arrival
             continue
         if best >= NEVER:
-            return Counts(0, 0, 0, 0, 0, 0, -1, 0, 0)
+            return (0, 0, 0, 0, 0, 0, -1, 0, 0)
         now = best
         b = best_bank
         i = -1
@@ -373,6 +374,4 @@ def run(q: Any, sequence: Any, first: Any, design: Any, t: Any, arrived: Any, de
     while next_due <= clocks:
         next_due += t.refi
         owed += 1
-    return Counts(
-        rank[ACTIVATES], rank[READS], rank[WRITES], rank[REFRESHES], rank[HITS], rank[IDLE], clocks, owed, logged
-    )
+    return (rank[ACTIVATES], rank[READS], rank[WRITES], rank[REFRESHES], rank[HITS], rank[IDLE], clocks, owed, logged)
