@@ -63,12 +63,15 @@ def explore(
         progress: called as evaluations end, at most every `NEWS_SECONDS`.
 
     Raises:
-        SpecError: for a budget that is not positive, a store of another problem, or a run that goes on in another process.
+        SpecError: for a budget that is not positive, a space whose requirements no design meets, a store of another problem, or a run
+            that goes on in another process.
         ExplorationError: for what fails later, such as a disk that is full, with everything found so far.
     """
     for name, budget in (("evaluations", evaluations), ("seconds", seconds)):
         if budget is not None and not 0 < budget < math.inf:
             raise SpecError(f"{name} is {budget}", hint="a budget is a positive number")
+    if all(problem.space.violated(point) for point in start):
+        problem.space.refuse_empty()
     run = _Run(problem, agent, evaluations, seconds, executor or Serial(problem), prune, progress)
     stopped, fault = "interrupted", None
     with RunLock(store.path) if store is not None else nullcontext() as lock:
@@ -280,7 +283,7 @@ class _Run:
             self._say()
 
         def wanted(index: int) -> bool:
-            if self._late() and len(self.trials) + len(batch.found) > 0:
+            if self._late() and self._known:  # one design at least
                 return False
             point = waiting[index]
             stored = self._known.get(point)

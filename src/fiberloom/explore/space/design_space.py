@@ -181,8 +181,28 @@ class DesignSpace:
             for requirement in violated:
                 failed[requirement] = failed.get(requirement, 0) + 1
             if tries >= _TRIES:
-                raise self._contradiction(failed)
+                raise self._contradiction(failed, f"none of {_TRIES:,} random designs", _TRIES)
         return found
+
+    def refuse_empty(self) -> None:
+        """Look for a design that meets the requirements: among all of a small space, among random ones of a large space.
+
+        Raises:
+            SpecError: when there is none, with the requirement that fails most often.
+        """
+        if not self.requirements:
+            return
+        if self.size() > _TRIES:
+            self.sample(np.random.default_rng(0), 1)
+            return
+        failed: dict[Requirement, int] = {}
+        for rank in range(self.size()):
+            violated = self.violated(self.unrank(rank))
+            if not violated:
+                return
+            for requirement in violated:
+                failed[requirement] = failed.get(requirement, 0) + 1
+        raise self._contradiction(failed, f"none of the {self.size():,} designs", self.size())
 
     def all(self) -> Iterator[Point]:
         """Every design that meets the requirements, by rank."""
@@ -279,11 +299,10 @@ class DesignSpace:
             self._counted[key] = known
         return known
 
-    def _contradiction(self, failed: Mapping[Requirement, int]) -> SpecError:
+    def _contradiction(self, failed: Mapping[Requirement, int], tried: str, tries: int) -> SpecError:
         worst = max(failed, key=lambda r: failed[r])
         return SpecError(
-            f"none of {_TRIES:,} random designs meets the requirements; '{worst.text}' fails most often "
-            f"({failed[worst] / max(failed[worst], _TRIES):.0%} of them)",
+            f"{tried} meets the requirements; '{worst.text}' fails most often ({min(failed[worst], tries) / tries:.0%} of them)",
             where=worst.where,
             hint="relax it, or give the parameters values that meet it",
         )
