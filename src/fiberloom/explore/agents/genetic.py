@@ -20,7 +20,7 @@ class Genetic(GenerationalAgent):
     The scheme and, unless said, the rates are those of GAMMA (Kao & Krishna, ICCAD'20, as in its public code), which DiGamma (DATE'22)
     extends to hardware. Its axes were tile, order and parallelism of a mapping; here an axis is a group of parameters that belong
     together: those of one component (``GLB.depth``, ``GLB.width``) and those that depend on one another (`axes`). Ordered
-    parameters step to nearby values, the others jump. A child that was tried before is mutated again. With several
+    parameters step to nearby values, the others jump. A child that an earlier generation had is mutated again. With several
     objectives, ranks are Pareto ranks (as in GAMMA for Timeloop, IISWC'22).
 
     Hyper-parameters:

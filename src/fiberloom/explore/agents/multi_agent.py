@@ -28,8 +28,8 @@ class MultiAgent(GenerationalAgent):
 
     Hyper-parameters:
         batch: designs between updates; 20 is ours.
-        rate: of learning, per step of gradient ascent on normalised advantages; 0.15 is ours: logits are few, with no network before
-            them.
+        rate: of learning, times the number of values, per step of gradient ascent on normalised advantages; 0.15 is ours: logits
+            are few, with no network before them.
         clip: of the ratio of probabilities, 0.2 (PPO; ArchGym's setting).
         epochs: steps per batch; 4 is ours (PPO: 3 to 15).
         entropy: weight of the entropy bonus, 0.01 (PPO; ArchGym's setting).
