@@ -35,7 +35,8 @@ def marks(
             first.setdefault(trial.point, (number, trial))
     best = [trial.point for trial in found.front]
     named = {r.point: r for r in references if r.point is not None}
-    rest = [point for point in first if point not in named and point not in set(best)]
+    order = {point: i for i, point in enumerate(best)}
+    rest = [point for point in first if point not in named and point not in order]
     room = max(0, MOST_MARKS - len(best) - len(references))
     kept = rest if len(rest) <= room else [rest[i] for i in np.linspace(0, len(rest) - 1, room).astype(int)]
     drawn = set(_evenly(best, MOST_DRAWN)) | named.keys()
@@ -54,7 +55,9 @@ def marks(
         if reference.architecture is not None:
             entry["parts"] = parts(reference.architecture)
         listed.append(entry)
-    order = {point: i for i, point in enumerate(best)}
+    for entry in listed:
+        if tuple(entry["place"]) in order:
+            entry["kind"] = "front"
     listed.sort(key=lambda entry: order.get(tuple(entry.pop("place")), len(best) + ("source" not in entry)))
     return listed, len(rest) - len(kept)
 
@@ -64,12 +67,11 @@ def _mark(
 ) -> dict[str, Any]:
     space, metrics = found.problem.space, trial.evaluated.metrics
     active = space.active(trial.point) if trial.point else ()
-    on_front = any(other.point == trial.point for other in found.front)
     return {
         "place": trial.point,
         "name": name,
         "number": design_number(found, trial) if trial.point else None,
-        "kind": "front" if on_front else "within" if trial.feasible else "over",
+        "kind": "within" if trial.feasible else "over",
         "values": [measure.of(metrics) for measure in columns],
         "indices": [i if on else -1 for i, on, _ in zip(trial.point, active, space.names, strict=False)] or None,
         "trial": number,
