@@ -204,7 +204,7 @@ def read_cases(
 
 def _processes(jobs: int | None) -> int | None:
     if jobs is not None and jobs < 1:
-        raise SpecError(f"--jobs {jobs}", hint="at least one process searches; leave it out for one per core")
+        raise SpecError(f"{jobs} jobs", hint="at least one process searches; leave it out for one per core")
     return jobs
 
 
