@@ -45,6 +45,19 @@ def test_named_designs_are_as_their_names_promise() -> None:
     assert usual["latency_ns"] < 0.1 * plain["latency_ns"]
 
 
+def test_no_neighbour_of_the_best_design_is_better() -> None:
+    problem = make_problem("dram-controller")
+    goal = Goal.parse(["latency_ns * power_mw"], ["missed_refreshes <= 0"], problem.metrics)
+    best = {"PagePolicy": "ClosedAdaptive", "Scheduler": "FrFcfs", "RequestBufferSize": 5, "RefreshPolicy": "AllBank"}
+    point = problem.space.point(best)
+    score = goal.values(problem.evaluate(point).metrics)[0]
+    assert score == pytest.approx(65_427.737, abs=1e-3)
+    for i, choices in enumerate(problem.space.shape):
+        for chosen in range(choices):
+            made = problem.evaluate((*point[:i], chosen, *point[i + 1 :])).metrics
+            assert goal.violation(made) > 0 or goal.values(made)[0] >= score
+
+
 def test_parameters_that_a_space_lacks_keep_their_defaults() -> None:
     problem = make_problem(parse_space(f"{SPACE}problem: {{kind: dram, trace: random, requests: 100}}\n"))
     assert isinstance(problem, DramProblem)
