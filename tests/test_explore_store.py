@@ -129,9 +129,10 @@ def test_prose_and_known_designs_of_a_space_may_change(path, problem):
     assert fill(path, Logged(problem.log, space=prose), resume=True).resumed == 20
 
 
-def test_a_store_of_another_version_of_the_model_is_refused(path, problem):
+@pytest.mark.parametrize("part", ["model", "code"])
+def test_a_store_of_another_version_of_the_model_or_of_ones_own_code_is_refused(path, problem, part):
     fill(path, problem)
-    change(path, "facts", lambda facts: json.dumps({**json.loads(facts), "model": "older"}))
+    change(path, "facts", lambda facts: json.dumps({**json.loads(facts), part: "older"}))
     with pytest.raises(SpecError, match="another version of the model"):
         fill(path, problem)
 

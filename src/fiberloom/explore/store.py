@@ -8,12 +8,14 @@ counted twice. Other runs on the same problem, at the same time or later, use th
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom import __version__
@@ -24,7 +26,7 @@ from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Evaluated, Status, Trial
 from fiberloom.mapper.database_file import DatabaseFile
-from fiberloom.network_evaluation.fingerprint import source_hash
+from fiberloom.network_evaluation.fingerprint import file_hash, source_hash
 
 if TYPE_CHECKING:
     import pandas
@@ -113,7 +115,7 @@ class ExplorationStore(DatabaseFile):
         Raises:
             SpecError: when the file holds designs of another problem, naming what differs.
         """
-        facts = {**problem.facts(), "model": source_hash()}
+        facts = {**problem.facts(), "model": source_hash(), **_own_code(problem)}
         found = self.facts
         if not found:
             with self._transaction():
@@ -123,7 +125,7 @@ class ExplorationStore(DatabaseFile):
                 )
             found = self.facts
         different = differences(found, facts)
-        if different == ["model"]:
+        if different and set(different) <= {"model", "code"}:
             raise SpecError(
                 f"{self.path} holds evaluations of another version of the model ({self._meta().get('fiberloom')})",
                 hint="their numbers don't compare: name another file",
@@ -275,6 +277,18 @@ class ExplorationStore(DatabaseFile):
             yield
         except ValueError:
             raise SpecError(f"{self.path} is damaged: {what} makes no sense", hint="name another file") from None
+
+
+def _own_code(problem: DesignProblem) -> dict[str, str]:
+    """Hash of the file that a problem's class stands in, where that is not fiberloom's, whose version tells."""
+    kind = type(problem)
+    if kind.__module__.partition(".")[0] == "fiberloom":
+        return {}
+    try:
+        file = inspect.getsourcefile(kind)
+    except TypeError:  # typed in by hand
+        file = None
+    return {} if file is None else {"code": file_hash(Path(file))}
 
 
 def _evaluation_row(design: int, evaluated: Evaluated) -> tuple[Any, ...]:
