@@ -105,8 +105,6 @@ def test_constraints_of_a_space_bound_every_layer_s_mappings_by_role() -> None:
         for einsum in (layer.einsum for layer in layers_of(parse_workload("alexnet").read())):
             bound = design.bound(einsum)
             assert bound.constraints.at("buffer").spatial.x == tuple(v for v in einsum.shape if v == along.lower())
-    found = problem.evaluate(problem.space.point({"along": "M"}))
-    assert found.status is Status.EVALUATED, found.reason
 
 
 def test_constraints_at_a_level_that_is_not_there_are_refused_with_their_place() -> None:
@@ -154,3 +152,21 @@ def test_designs_that_airchitect_s_space_has_not_are_refused(old: str, new: str,
 def test_a_sparse_workload_is_refused_where_designs_are_dense() -> None:
     with pytest.raises(SpecError, match="sparse"):
         make_problem("airchitect", workloads=[parse_workload("alexnet@0.5")])
+
+
+@pytest.mark.parametrize(
+    ("mapper", "said"),
+    [("mapper: nosuch", "not known"), ("mapper: dataflow", "the space has none"), ("objective: edpp", "edpp")],
+)
+def test_a_search_of_mappings_that_there_is_not_is_told_before_anything_runs(mapper: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        make_problem(parse_space(CONSTRAINED.replace("mapper: random", mapper), "a.yaml"))
+    assert caught.value.where is not None
+
+
+@pytest.mark.parametrize("mapper", ["exact", "random", "genetic"])
+def test_the_inner_search_of_a_nested_exploration_may_be_any_mapper(mapper: str) -> None:
+    problem = make_problem(parse_space(CONSTRAINED.replace("mapper: random", f"mapper: {mapper}")), cache=False)
+    problem.prepare()
+    found = problem.evaluate(problem.space.unrank(0))
+    assert found.status is Status.EVALUATED, found.reason

@@ -19,6 +19,7 @@ from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.input.field import Field
 from fiberloom.model.lower import areas_um2
 from fiberloom.network_evaluation.designs import Design
+from fiberloom.network_evaluation.mapping_search import DATAFLOW
 
 UM2_PER_MM2: Final = 1e6
 
@@ -56,8 +57,13 @@ class AcceleratorProblem(DesignProblem):
         self.cache = cache
         if not workloads and "problem" not in file.sections:
             raise SpecError(f"the space '{file.name}' names no workload", hint="name one: --workload resnet50")
-        for workload in self.workloads(self.space.unrank(0))[0]:
+        workloads, search = self.workloads(self.space.unrank(0))
+        for workload in workloads:
             workload.check()
+        if search.mapper == DATAFLOW and "design" not in file.sections:
+            raise file.sections["problem"].error(
+                "the mapper is 'dataflow', and the space has none", "add a 'design:' section, or leave the mapper out"
+            )
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "workloads": [vars(w) | {"dims": dict(w.dims)} for w in self.given]}

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from fiberloom.errors import SpecError
 from fiberloom.input.field import Field
+from fiberloom.mapper.objective import parse_objective
+from fiberloom.mapper.search import searchers
+from fiberloom.network_evaluation.mapping_search import DATAFLOW, EXACT
 from fiberloom.workload.network import Network
 
 _FIELDS: Final = ("kind", "workloads", "mapper", "seconds", "objective")
@@ -75,7 +78,7 @@ class Workload:
 class Search:
     """How a layer's mapping is found: see `fiberloom.network_evaluation.run_network`."""
 
-    mapper: str = "exact"
+    mapper: str = EXACT
     seconds: float = SECONDS
     objective: str = "edp"
 
@@ -103,11 +106,19 @@ def read_problem(section: Field) -> tuple[tuple[Workload, ...], Search]:
         if names.count(name) > 1:
             raise fields["workloads"].error(f"two workloads are called '{name}'", "give one another 'name'")
     search = Search(
-        fields["mapper"].text() if "mapper" in fields else "exact",
+        fields["mapper"].one_of((EXACT, DATAFLOW, *searchers()), "mapper") if "mapper" in fields else EXACT,
         float(fields["seconds"].number(above=0)) if "seconds" in fields else SECONDS,
-        fields["objective"].text() if "objective" in fields else "edp",
+        _objective(fields["objective"]) if "objective" in fields else Search.objective,
     )
     return workloads, search
+
+
+def _objective(field: Field) -> str:
+    try:
+        parse_objective(field.text())
+    except SpecError as error:
+        raise field.error(error.problem, error.hint) from None
+    return field.text()
 
 
 def _workload(entry: Field) -> Workload:
