@@ -63,7 +63,12 @@ def run(
     limit: Limits = None,
     budget: Budgets = None,
     agent: Annotated[
-        str, typer.Option("--agent", metavar="NAME", help="Who proposes designs; see 'agents'.")
+        str,
+        typer.Option(
+            "--agent",
+            metavar="NAME",
+            help="Who proposes designs, see 'agents'; a command with a blank is an agent from outside.",
+        ),
     ] = "random",
     hyper: Hyper = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the agent's random choices.")] = 0,
@@ -105,6 +110,7 @@ def run(
     from fiberloom.explore import explore as search
     from fiberloom.explore.executors import make_executor
     from fiberloom.explore.exploration import ExplorationError
+    from fiberloom.explore.pipe import outside_agent
 
     for path in (csv, html):
         refuse_unwritable(path)
@@ -113,7 +119,12 @@ def run(
     problem = problem_of(space, workload)
     goal = goal_of(problem, objective, limit)
     evaluations, seconds = read_budgets(budget)
-    searcher = make_agent(agent, problem, goal, seed, **read_hyper(hyper))
+    outside = " " in agent.strip()
+    searcher = (
+        outside_agent(agent, problem, goal, seed, **read_hyper(hyper))
+        if outside
+        else make_agent(agent, problem, goal, seed, **read_hyper(hyper))
+    )
     start = [problem.space.point(values) for values in problem.file.known.values()] if known else []
     evaluating = make_executor(executor, problem, workers=jobs, seconds=timeout, address=address)
     kept = ExplorationStore(store) if store is not None else None

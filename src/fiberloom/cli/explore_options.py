@@ -55,10 +55,12 @@ def problem_of(space: str, workloads: list[str] | None) -> DesignProblem:
 
 
 def goal_of(problem: DesignProblem, objectives: list[str] | None, limits: list[str] | None) -> Goal:
-    """The goal of the options; without an objective, the problem's first metric."""
+    """The goal of the options; what they leave out is the space's, without which the objective is the problem's first metric."""
     from fiberloom.explore import Goal
 
-    return Goal.parse(objectives or [next(iter(problem.metrics))], limits or [], problem.metrics)
+    file = problem.file
+    wanted = objectives or file.objectives or [next(iter(problem.metrics))]
+    return Goal.parse(wanted, file.limits if limits is None else limits, problem.metrics)
 
 
 def read_budgets(texts: list[str] | None) -> tuple[int | None, float | None]:

@@ -16,7 +16,7 @@ from fiberloom.input.field import Field
 from fiberloom.input.yaml_source import FieldPath, Source, parse_yaml, read_yaml
 
 _CHOICE_FIELDS: Final = (*CHOICES, "name", "when", "otherwise")
-_SPACE_FIELDS: Final = ("name", "title", "description", "parameters", "requires", "known")
+_SPACE_FIELDS: Final = ("name", "title", "description", "parameters", "requires", "known", "objectives", "limits")
 FILE_ENDINGS: Final = (".yaml", ".yml", ".json")
 
 
@@ -28,6 +28,7 @@ class SpaceFile:
         text: the whole file, so that a store can repeat it.
         sections: the template's other top-level sections, unfilled, by name (``architecture``, ``design``, ``problem``, …).
         known: designs with names: values of parameters by name of the design.
+        objectives, limits: the goal where none is given, as `fiberloom.explore.Goal.parse` reads it.
     """
 
     name: str
@@ -38,6 +39,8 @@ class SpaceFile:
     text: str
     sections: dict[str, Field] = field(compare=False, repr=False, default_factory=dict)
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objectives: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     @property
     def file(self) -> str | None:
@@ -127,6 +130,8 @@ def _read(source: Source, text: str) -> SpaceFile:
         text=text,
         sections={key: value for key, value in sections.items() if key not in ("space", "fiberloom")},
         known=known,
+        objectives=tuple(item.text() for item in fields["objectives"].items()) if "objectives" in fields else (),
+        limits=tuple(item.text() for item in fields["limits"].items()) if "limits" in fields else (),
     )
 
 
