@@ -170,6 +170,12 @@ def test_a_space_that_makes_no_sense_is_refused_with_its_place(
     assert hint is None or hint in (caught.value.hint or "")
 
 
+def test_a_space_may_say_what_is_wanted_of_its_designs() -> None:
+    said = SPACE.replace("  requires:", "  objectives: [edp, max lanes]\n  limits: [area <= 5]\n  requires:")
+    file = parse_space(said)
+    assert (file.objectives, file.limits) == (("edp", "max lanes"), ("area <= 5",))
+
+
 def test_a_switch_without_a_fitting_case_says_so() -> None:
     file = parse_space(SPACE.replace("otherwise: []", "").replace("[A <- B]},", "[A <- B]}"), "little.yaml")
     with pytest.raises(SpecError, match="'sparse' is none, which is none of the cases"):

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fiberloom import __version__
+from fiberloom.database_file import DatabaseFile
 from fiberloom.errors import MissingExtraError, SpecError
 from fiberloom.explore.difference import differences
 from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Evaluated, Status, Trial
-from fiberloom.mapper.database_file import DatabaseFile
 from fiberloom.network_evaluation.fingerprint import file_hash, source_hash
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom import __version__
+from fiberloom.database_file import DatabaseFile
 from fiberloom.errors import MissingExtraError, SpecError
-from fiberloom.mapper.database_file import DatabaseFile
 from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapper.search import Outcome, Searcher, SearchProblem
 from fiberloom.mapping.packed import ROWS, PackedMappings
