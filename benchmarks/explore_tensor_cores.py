@@ -52,7 +52,7 @@ def main() -> None:
         [
             "# Tensor cores for ResNet-50 and BERT\n\n",
             f"`python benchmarks/explore_tensor_cores.py --minutes {arguments.minutes:g} --kills {arguments.kills}"
-            f" --agent {arguments.agent} --area {arguments.area:g}`: {file.space.size():,} designs; workloads and search as "
+            f" --agent {arguments.agent} --set {' '.join(arguments.set)} --area {arguments.area:g}`: {file.space.size():,} designs; workloads and search as "
             f"in the space `tensor-core`; objectives {' and '.join(OBJECTIVES)}, {limit} mm2; {arguments.jobs} processes.\n\n",
             _account(trials, sessions, seconds),
             f"\n## Front, evaluated again without cached mappings\n\n{_front(problem, again)}",
@@ -71,6 +71,7 @@ def _explored(arguments: argparse.Namespace, limit: str, store: Path) -> tuple[i
         sys.executable, "-m", "fiberloom", "explore", "tensor-core", "--objective", "edp", "--objective", "area",
         "--limit", limit, "--agent", arguments.agent, "--seed", str(arguments.seed), "--store", str(store), "--resume",
         "--jobs", str(arguments.jobs), "--budget", f"{arguments.minutes * 60:g}s",
+        *(word for setting in arguments.set for word in ("--set", setting)),
     ]  # fmt: skip
     draw = random.Random(arguments.seed)
     stretch = arguments.minutes * 60 / (arguments.kills + 1)
@@ -161,7 +162,8 @@ def _arguments() -> argparse.Namespace:
         "--minutes", type=float, default=30.0, help="budget of the exploration, killed sessions included"
     )
     parser.add_argument("--kills", type=int, default=5, help="how often it is killed and resumed")
-    parser.add_argument("--agent", default="nsga2")
+    parser.add_argument("--agent", default="genetic")
+    parser.add_argument("--set", nargs="*", default=["population=24"], help="hyper-parameters of the agent")
     parser.add_argument("--area", type=float, default=4.0, help="mm2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
