@@ -21,7 +21,7 @@ from fiberloom.explore.executors import Executor, Serial
 from fiberloom.explore.exploration import Exploration, ExplorationError, Progress
 from fiberloom.explore.front import Front
 from fiberloom.explore.problem import DesignProblem
-from fiberloom.explore.pruning import ruled_out
+from fiberloom.explore.pruning import Screen
 from fiberloom.explore.run_lock import RunLock
 from fiberloom.explore.space import Point
 from fiberloom.explore.store import ExplorationStore, StoredTrial
@@ -231,7 +231,7 @@ class _Run:
         if self.record is not None:
             self.record.compare(first, designs[:room])
         todo: dict[Point, list[int]] = {}
-        ready: dict[int, tuple[Evaluated, bool]] = {}
+        ready: dict[int, Evaluated] = {}
         for i, point in enumerate(points[:room]):
             if first + i < len(self._recorded()):
                 continue
@@ -239,20 +239,20 @@ class _Run:
                 self._before, self._repeated = self._recorded()[-1].seconds if self._recorded() else 0.0, first + i
                 self._begun = time.perf_counter()
             known = self._known.get(point)
-            pruned = ruled_out(self.problem, self.agent.goal, self.front, point) if self.prune and not known else None
             if known is not None:
-                ready[i] = (known, True)
-            elif pruned is not None:
-                ready[i] = (pruned, False)
+                ready[i] = known
             else:
                 todo.setdefault(point, []).append(i)
+        screen = (
+            Screen.of(self.agent.goal, self.front) if self.prune else None
+        )  # what this batch finds comes too late for it
         try:
             self._repeat(batch, first)
-            for i, (evaluated, known_before) in ready.items():
-                self._settle(batch, i, evaluated, known=known_before)
+            for i, evaluated in ready.items():
+                self._settle(batch, i, evaluated, known=True)
             self._take(batch, {})
             if todo:
-                self._evaluate(batch, todo)
+                self._evaluate(batch, todo, screen)
         finally:
             self._cut_off = [(batch.times[i], trial) for i, trial in batch.found.items()]
         whole = batch.taken == len(points)
@@ -270,16 +270,18 @@ class _Run:
             self.times.append(stored.seconds)
             batch.taken += 1
 
-    def _evaluate(self, batch: _Batch, todo: dict[Point, list[int]]) -> None:
-        """Designs that are neither known to this run nor pruned: from the store, or of the executor."""
+    def _evaluate(self, batch: _Batch, todo: dict[Point, list[int]], screen: Screen | None) -> None:
+        """Designs that this run does not know: ruled out by their bounds, from the store, or of the executor."""
         waiting = list(todo)
 
         def settle(index: int, evaluated: Evaluated, *, known: bool) -> None:
             point = waiting[index]
-            self._known[point] = evaluated
+            pruned = evaluated.status is Status.PRUNED
+            if not pruned:
+                self._known[point] = evaluated
             for nth, i in enumerate(todo[point]):
-                self._settle(batch, i, evaluated, known=known or nth > 0)
-            self._take(batch, {} if known else {batch.designs[todo[point][0]]: evaluated})
+                self._settle(batch, i, evaluated, known=not pruned and (known or nth > 0))
+            self._take(batch, {} if known or pruned else {batch.designs[todo[point][0]]: evaluated})
             self._say()
 
         def wanted(index: int) -> bool:
@@ -289,15 +291,17 @@ class _Run:
             stored = self._known.get(point)
             if stored is None and self.record is not None:
                 stored = self.record.store.evaluation(batch.designs[todo[point][0]])
+                if stored is not None and screen is not None:  # as if the store did not know it
+                    stored = screen.ruled_out(self.problem, point) or stored
             if stored is not None:
                 settle(index, stored, known=True)
             return stored is None
 
         def done(index: int, evaluated: Evaluated) -> None:
-            self.evaluated += 1
+            self.evaluated += evaluated.status is not Status.PRUNED
             settle(index, evaluated, known=False)
 
-        self.executor.evaluate(waiting, done, wanted)
+        self.executor.evaluate(waiting, done, wanted, screen)
 
     def _settle(self, batch: _Batch, i: int, evaluated: Evaluated, *, known: bool) -> None:
         batch.found[i] = Trial.of(batch.points[i], evaluated, self.agent.goal, known=known)

@@ -44,6 +44,11 @@ class Front:
         self._values = values
         return True
 
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(n, objectives), in no order."""
+        return self._values
+
     def reaches(self, values: Sequence[float]) -> bool:
         """Whether a trial of the front is nowhere worse than `values`."""
         return bool(self._trials) and bool((self._values <= np.asarray(values)).all(axis=1).any())

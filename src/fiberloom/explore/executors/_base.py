@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.pruning import Screen
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Evaluated
 
@@ -31,6 +32,7 @@ class Executor(ABC):
         points: Sequence[Point],
         done: Callable[[int, Evaluated], None],
         wanted: Callable[[int], bool] = lambda index: True,
+        screen: Screen | None = None,
     ) -> None:
         """Evaluate `points`, begun in their order.
 
@@ -39,10 +41,16 @@ class Executor(ABC):
         Args:
             done: called in this thread with the index of each as it is ready, once.
             wanted: asked with an index right before its evaluation begins; where False, it is left out.
+            screen: designs that it rules out are not evaluated: their bounds are the answer.
 
         Raises:
             SpecError: when nothing can be evaluated at all, such as for a problem that other processes can't load.
         """
+
+    @staticmethod
+    def evaluated(problem: DesignProblem, point: Point, screen: Screen | None) -> Evaluated:
+        """The answer of one design, in whatever process this is."""
+        return problem.evaluate(point) if screen is None else screen.evaluate(problem, point)
 
     def __enter__(self) -> Self:
         return self

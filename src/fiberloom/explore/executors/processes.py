@@ -8,6 +8,7 @@ from typing import Any
 from fiberloom.errors import SpecError
 from fiberloom.explore.executors._base import Executor
 from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.pruning import Screen
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.workers import Lost, WorkerPool, WorkersError, cores
@@ -17,7 +18,7 @@ TRIES = 2
 
 
 class Evaluations:
-    """The work of a process: a point is a job."""
+    """The work of a process: a point and what it must not lose against is a job."""
 
     def __init__(self, problem: DesignProblem) -> None:
         self.problem = problem
@@ -26,9 +27,9 @@ class Evaluations:
         """As the problem."""
         self.problem.prepare()
 
-    def do(self, job: Point) -> Evaluated:
+    def do(self, job: tuple[Point, Screen | None]) -> Evaluated:
         """One design."""
-        return self.problem.evaluate(job)
+        return Executor.evaluated(self.problem, *job)
 
 
 class Processes(Executor):
@@ -58,12 +59,13 @@ class Processes(Executor):
         points: Sequence[Point],
         done: Callable[[int, Evaluated], None],
         wanted: Callable[[int], bool] = lambda index: True,
+        screen: Screen | None = None,
     ) -> None:
         def answered(index: int, answer: Any) -> None:
             done(index, Evaluated(Status.FAILED, reason=answer.reason) if isinstance(answer, Lost) else answer)
 
         try:
-            self._pool.run(points, wanted=wanted, done=answered)
+            self._pool.run([(point, screen) for point in points], wanted=wanted, done=answered)
         except WorkersError as error:
             raise SpecError(
                 f"worker processes can't evaluate {type(self.problem).__name__}: {error}",

@@ -18,6 +18,7 @@ from fiberloom.errors import MissingExtraError, SpecError
 from fiberloom.explore.executors._base import Executor
 from fiberloom.explore.executors.processes import TRIES, Evaluations
 from fiberloom.explore.problem import DesignProblem
+from fiberloom.explore.pruning import Screen
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.workers import ONE_THREAD, cores
@@ -73,7 +74,7 @@ class Ray(Executor):
             raise SpecError(f"{type(problem).__name__} can't be sent to other machines: {error}") from None
         self._work = (hashlib.sha256(pickled).hexdigest(), ray.put(pickled))
         self._task = ray.remote(num_cpus=1, max_retries=0)(_evaluated)
-        self._mean = TASK_SECONDS
+        self._lately = TASK_SECONDS
 
     def _pickled(self) -> bytes:
         """The problem; a class that is not of fiberloom travels along, so that its module need not be on every machine."""
@@ -113,6 +114,7 @@ class Ray(Executor):
         points: Sequence[Point],
         done: Callable[[int, Evaluated], None],
         wanted: Callable[[int], bool] = lambda index: True,
+        screen: Screen | None = None,
     ) -> None:
         waiting = deque(range(len(points)))
         again: deque[int] = deque()
@@ -123,7 +125,7 @@ class Ray(Executor):
                 while len(under_way) < self.workers and (again or waiting):
                     chunk = [again.popleft()] if again else self._chunk(waiting, wanted)
                     if chunk:
-                        task = self._task.remote(*self._work, [points[i] for i in chunk], self.seconds)
+                        task = self._task.remote(*self._work, [(points[i], screen) for i in chunk], self.seconds)
                         under_way[task] = (chunk, time.monotonic())
                 if not under_way:
                     return
@@ -169,14 +171,14 @@ class Ray(Executor):
             ) from None
         except errors.RayError as error:
             return f"its process or machine was lost ({type(error).__name__}) again"
-        mean = sum(answer.seconds for answer in answers) / len(answers)
-        self._mean = 0.5 * (self._mean + max(mean, TASK_SECONDS / 1000))
+        slowest = max(answer.seconds for answer in answers)
+        self._lately = 0.5 * (self._lately + max(slowest, TASK_SECONDS / 1000))
         return answers
 
     def _chunk(self, waiting: deque[int], wanted: Callable[[int], bool]) -> list[int]:
         """The next designs that are worth a task of their own, and that are wanted."""
         share = math.ceil(len(waiting) / self.workers)
-        most = max(1, min(share, int(TASK_SECONDS / self._mean)))
+        most = max(1, min(share, int(TASK_SECONDS / self._lately)))
         chunk: list[int] = []
         while waiting and len(chunk) < most:
             index = waiting.popleft()
@@ -205,7 +207,7 @@ def _unreachable(address: str, why: str) -> SpecError:
     )
 
 
-def _evaluated(digest: str, pickled: bytes, points: Sequence[Point], seconds: float | None) -> list[Evaluated]:
+def _evaluated(digest: str, pickled: bytes, jobs: Sequence[Any], seconds: float | None) -> list[Evaluated]:
     """The task: designs one after the other, in a process that prepares once.
 
     The time limit is the system's alarm, which ends the process: compiled code that never returns to Python hears no other.
@@ -215,10 +217,10 @@ def _evaluated(digest: str, pickled: bytes, points: Sequence[Point], seconds: fl
         work.prepare()
         _prepared[digest] = work
     answers = []
-    for point in points:
+    for job in jobs:
         if seconds is not None:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, seconds)
-        answers.append(_prepared[digest].do(point))
+        answers.append(_prepared[digest].do(job))
         signal.setitimer(signal.ITIMER_REAL, 0)
     return answers
