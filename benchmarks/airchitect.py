@@ -68,7 +68,7 @@ def main() -> None:
         }
         rows.append(Row(name, scores, regrets, per_row, notes.get(name, "")))
         print(f"{name}: {scores['random']}", file=sys.stderr, flush=True)
-    text = report(rows, train, sets, seconds, arguments)
+    text = report(rows, train, sets, seconds)
     if not arguments.quick:
         RESULTS.mkdir(parents=True, exist_ok=True)
         suffix = "" if arguments.objective == "latency" else f"-{arguments.objective}"
@@ -81,10 +81,10 @@ _FAMILIES = ("language", "vision")
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--products", type=int, default=100_000, help="random products to label and train on")
+    parser.add_argument("--products", type=int, default=120_000, help="random products to label and train on")
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0])
     parser.add_argument(
-        "--epochs", type=int, default=12, help="of v2's encoder and decoder each; v1 trains twice as many"
+        "--epochs", type=int, default=6, help="of v2's encoder and decoder each; v1 trains twice as many"
     )
     parser.add_argument(
         "--folder", type=Path, default=Path("build/airchitect"), help="where labels and models are kept"
@@ -304,8 +304,7 @@ class _NetworkCase:
         """Cost of one design for the network over the best design's, for every cap.
 
         Args:
-            whole: `predict` searches the costs of the whole network; else the design that it foretells for the layers with
-                the most multiplications is taken.
+            whole: `predict` searches the costs of the whole network; else the designs that it foretells for the layers vote.
         """
         if whole:
             chosen = predict(self._whole)

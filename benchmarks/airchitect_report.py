@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2
 from fiberloom.explore.learned.baselines import most_lanes
-from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT, areas_mm2, levels
+from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT, LANES, areas_mm2, levels
 from fiberloom.explore.learned.labelling import Labels
 from fiberloom.explore.learned.scoring import Score
 
@@ -37,12 +37,11 @@ class Row:
     note: str
 
 
-def report(
-    rows: Sequence[Row], train: Labels, sets: Mapping[str, Labels], label_seconds: float, arguments: argparse.Namespace
-) -> str:
+def report(rows: Sequence[Row], train: Labels, sets: Mapping[str, Labels], label_seconds: float) -> str:
     """The whole page."""
     products = int(train.product.max()) + 1
-    command = " ".join(["python benchmarks/airchitect.py", *sys.argv[1:]])
+    given = re.sub(r"--folder \S+ ?", "", " ".join(sys.argv[1:]))
+    command = f"python benchmarks/airchitect.py {given}".strip()
     lines = [
         "# One-shot design on AIRCHITECT's space",
         "",
@@ -54,6 +53,10 @@ def report(
         "## The labels",
         "",
         *_statistics(train),
+        "",
+        "## Who wins",
+        "",
+        *_verdict(rows),
         "",
         "## Predictors",
         "",
@@ -73,8 +76,8 @@ def report(
         "### One design for a whole network",
         "",
         f"{len(HELD_OUT)} networks ({'; '.join(n.name for n in HELD_OUT)}) under three dataflows and caps of {caps} mm2. Predictors "
-        "answer for every layer, and the answer with the most multiplications behind it is taken; searches evaluate the whole "
-        "network. Regret: geometric mean, and the largest.",
+        "answer for every layer, and the answer of the layers that take the longest, judged by lanes and bandwidth alone, is taken; "
+        "searches evaluate the whole network. Regret: geometric mean, and the largest.",
         "",
         *_table(
             ("predictor", "language models", "largest", "vision models", "largest"),
@@ -89,12 +92,35 @@ def report(
     return "\n".join(lines)
 
 
+def _verdict(rows: Sequence[Row]) -> list[str]:
+    """For every question, predictors in order of their regret, and where searches stand among them."""
+    asked: dict[str, dict[str, float]] = {
+        title: {row.name: row.scores[kind].regret for row in rows} for kind, title in SETS.items()
+    }
+    for family in ("language", "vision"):
+        title = f"One design for a whole {family} network"
+        asked[title] = {row.name: float(np.exp(np.mean(np.log(row.networks[family])))) for row in rows}
+    lines = [
+        "Geometric mean of the regret in percent, the best first; searches in italics evaluate designs, the others none.",
+        "",
+    ]
+    for title, regrets in asked.items():
+        ranked = sorted(regrets, key=lambda name: regrets[name])
+        shown = [
+            f"{f'*{name}*' if 'evaluations' in name else name} {100 * (regrets[name] - 1):.1f}"
+            for name in ranked
+            if "constant" not in name
+        ]
+        lines.append(f"* {title}: {'; '.join(shown)}.")
+    return lines
+
+
 def _statistics(train: Labels) -> list[str]:
     top = Counter(train.design.tolist()).most_common(5)
     named = []
     for design, count in top:
         array, buffer = levels(design)
-        named.append(f"{CLUSTERS[array]} clusters, {BUFFER_KIB[buffer]} KiB: {count / len(train):.1%}")
+        named.append(f"{LANES * CLUSTERS[array]} lanes, {BUFFER_KIB[buffer]} KiB: {count / len(train):.1%}")
     lanes = most_lanes()(train)
     largest = np.mean(train.array_level == len(CLUSTERS) - 1)
     areas = areas_mm2()

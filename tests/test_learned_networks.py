@@ -101,19 +101,32 @@ def test_the_ordinal_loss_is_least_at_the_targets() -> None:
 
 
 def test_both_stages_and_v1_learn_the_labels_of_a_small_set(labels: Labels) -> None:
-    schedule = training.Schedule(epochs=60, batch=64, rate=3e-3)
-    encoder, first = training.train_encoder(labels, schedule, report=_silent)
+    few = labels.take(labels.product < 24)
+    schedule = training.Schedule(epochs=120, batch=24, rate=3e-3)
+    encoder, first = training.train_encoder(few, schedule, report=_silent)
     assert first.losses[-1] < first.losses[0] - 0.5
     codes = training.default_codes()
-    decoder, second = training.train_decoder(encoder, labels, schedule, codes=codes, report=_silent)
+    decoder, second = training.train_decoder(encoder, few, schedule, codes=codes, report=_silent)
     assert second.losses[-1] < 0.5 * second.losses[0]
     with torch.no_grad():
-        held, features, _ = encoder(*_inputs(labels))
+        held, features, _ = encoder(*_inputs(few))
         buffer = codes[1].decode(torch.sigmoid(decoder(held, features)[1]).numpy())
-    assert np.mean(buffer == labels.buffer_level) > 0.75
-    classifier, third = training.train_classifier(labels, schedule, _silent)
+    assert np.mean(np.abs(buffer - few.buffer_level)) < 0.5 * np.mean(
+        np.abs(few.buffer_level - np.median(few.buffer_level))
+    )
+    classifier, third = training.train_classifier(few, schedule, _silent)
     assert third.losses[-1] < 0.6 * third.losses[0]
     assert isinstance(classifier, Classifier)
+
+
+def test_the_encoder_can_be_trained_on_with_the_decoder(labels: Labels) -> None:
+    few = labels.take(labels.product < 24)
+    torch.manual_seed(0)
+    encoder = Encoder()
+    before = [p.clone() for p in encoder.parameters()]
+    schedule = training.Schedule(2, batch=24)
+    training.train_decoder(encoder, few, schedule, codes=training.default_codes(), hold=False, report=_silent)
+    assert not all(torch.equal(a, b) for a, b in zip(before, encoder.parameters(), strict=True))
 
 
 def test_training_repeats_exactly(labels: Labels) -> None:
@@ -150,6 +163,7 @@ def test_the_onnx_file_gives_the_same_answers(labels: Labels, tmp_path: Path) ->
     np.testing.assert_allclose(np.log(made.cost), log_cost, rtol=1e-4)
     assert model.card.objective == labels.objective
     assert model.card.made_by == "a test"
+    assert str(Path(training.__file__).parent).encode() not in path.read_bytes(), "paths of the machine that made it"
     one = model([MatrixProduct(*map(int, labels.bounds[3]), DATAFLOWS[labels.dataflow[3]])], [labels.cap_mm2[3]])
     assert one.design[0] == made.design[3]
     with pytest.raises(SpecError, match="trained on caps"):

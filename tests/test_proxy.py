@@ -181,3 +181,20 @@ def test_points_of_another_length_are_refused(proxy: Proxy) -> None:
     with pytest.raises(SpecError, match="points of 2 numbers"):
         proxy.evaluate([(1, 2)])
     assert proxy.evaluate([])["cycles"].shape == (0,)
+
+
+def test_a_store_becomes_a_proxy_with_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from fiberloom.cli import program
+
+    store, out = tmp_path / "runs.db", tmp_path / "proxy.npz"
+    assert program.run(["explore", "dram-controller", "--budget", "60", "--store", str(store)]) == 0
+    capsys.readouterr()
+    assert program.run(["explore", "proxy", str(store), "--out", str(out), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["trained_on"] == 48
+    assert made["speed_up"] > 0
+    assert set(made["metrics"]) == set(Proxy.load(out).metrics)
+    assert program.run(["explore", "proxy", str(tmp_path / "absent.db")]) == 2
+    assert "there is no store" in capsys.readouterr().err

@@ -20,8 +20,8 @@ ARRAYS: Final = ("feature", "threshold", "left", "right", "value")
 @entry_point
 def add_leaves(x, feature, threshold, left, right, value, total):
     """Add to `total` ``(n,)`` the leaves that the rows ``(n, features)`` reach; a leaf's children are itself."""
-    for i in range(x.shape[0]):
-        for tree in range(feature.shape[0]):
+    for tree in range(feature.shape[0]):  # outside, so that a tree stays in the cache for all rows
+        for i in range(x.shape[0]):
             node = 0
             while left[tree, node] != node:
                 lower = x[i, feature[tree, node]] <= threshold[tree, node]

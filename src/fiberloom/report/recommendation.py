@@ -31,26 +31,27 @@ def recommendation_report(
     yield Text.assemble((name, "bold"), f": {what}, {card.objective} under {cap_mm2:g} mm2")
     yield Text("")
     yield _table(advice, unit)
-    first = advice[0]
     took = sum(a.one_shot_seconds for a in advice)
     all_took = sum(a.exhaustive_seconds for a in advice)
     yield bullet(
         f"The model answered in {took * 1e3:.3g} ms; evaluating all {COUNT} designs for the last column took {all_took * 1e3:.3g} ms.",
         "dim",
     )
-    if first.regret > first.baseline_regret * (1 + 1e-9):
+    worse = [a.dataflow for a in advice if a.regret > a.baseline_regret * (1 + 1e-9)]
+    if worse:
         yield bullet(
-            "The simplest rule, as many lanes as fit, does better than the model here.",
-            "yellow",
+            f"Under {', '.join(worse)} the simplest rule, as many lanes as fit, does better than the model.", "yellow"
         )
     moved = sum(a.moved for a in advice)
     if moved:
         yield bullet(
-            f"{moved} of the model's {layers * len(advice)} answers were over the cap; the nearest design within was taken.",
+            f"Answers over the cap, moved to the nearest design within: {moved} of {layers * len(advice)}.",
             "dim",
         )
     if layers > 1:
-        yield bullet("The design is the one that the layers with the most multiplications got.", "dim")
+        yield bullet(
+            "The design is that of the layers that take the longest, judged by lanes and bandwidth alone.", "dim"
+        )
 
 
 def recommendation_dict(name: str, layers: int, cap_mm2: float, advice: Sequence[Advice], card: Card) -> dict[str, Any]:

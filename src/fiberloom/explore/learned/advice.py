@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from fiberloom.explore.learned.designs import (
     DesignSpaceModel,
     MatrixProduct,
     areas_mm2,
+    least_cycles,
     levels,
 )
 from fiberloom.explore.learned.labelling import best_designs
@@ -44,10 +44,15 @@ def total_costs(space: DesignSpaceModel, products: Sequence[MatrixProduct], obje
     return DesignCosts(cycles, energy).objective(objective)
 
 
-def vote(designs: Any, products: Sequence[MatrixProduct]) -> int:
-    """The design, of one per product, that has the most multiplications behind it."""
-    macs = [product.count * float(np.prod(product.bounds, dtype=float)) for product in products]
-    return int(np.bincount(designs, weights=macs, minlength=COUNT).argmax())
+def vote(designs: Sequence[int] | NDArray[np.int64], products: Sequence[MatrixProduct]) -> int:
+    """One design for all of them, of those foretold for each: the one of the layers that take the longest.
+
+    How long is judged by lanes and bandwidth alone (`least_cycles`); nothing is evaluated.
+    """
+    chosen = np.asarray(designs)
+    lanes = LANES * np.asarray(CLUSTERS)[levels(chosen)[0]]
+    cycles = [p.count * least_cycles(p, int(own)) for p, own in zip(products, lanes, strict=True)]
+    return int(np.bincount(chosen, weights=cycles, minlength=COUNT).argmax())
 
 
 @dataclass(frozen=True)
