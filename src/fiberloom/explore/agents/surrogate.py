@@ -74,7 +74,7 @@ class Surrogate(GenerationalAgent):
         self._record = Record()
 
     def propose(self) -> list[Point]:
-        if len(self._trials) < self.startup and not self._exhausted:
+        if not self._trials or (len(self._trials) < self.startup and not self._exhausted):
             return self.space.sample(self.rng, self.startup)
         candidates = self._candidates()
         if not candidates:
