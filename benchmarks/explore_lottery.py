@@ -39,7 +39,8 @@ def main() -> None:
     arguments = _arguments()
     print("# The hyper-parameter lottery\n")
     print(
-        f"Made by `python benchmarks/explore_lottery.py`: {arguments.seeds} seeds a setting; `random` is the baseline and has none. "
+        "Five agents, a grid of 2 x 2 settings each (ArchGym's grids have up to 600), "
+        f"{arguments.seeds} seeds a setting; `random` is the baseline and has no settings. "
         "A run of the largest budget gives the smaller ones, since no agent knows its budget. "
         f"The target is within {NEAR - 1:.0%} of the best value that any run found. "
         '"Beats random" counts settings that do so by an exact one-sided rank-sum test over seeds at '
@@ -77,7 +78,8 @@ def _report(name: str, problem: DesignProblem, goal: Goal, arguments: argparse.N
     print(
         f"\n## {name}\n\n{DESCRIBED[name].format(requests=arguments.requests)}: "
         f"{problem.space.size():.3g} designs of {len(problem.space.parameters)} parameters. "
-        f"Least {goal.names[0]} with {limits}; best value found: {best:.5g}. {minutes:.1f} CPU minutes."
+        f"Least {goal.names[0]} with {limits}; best value found: {best:.5g}. {minutes:.1f} CPU minutes of "
+        f"`python benchmarks/explore_lottery.py --environment {name} --evaluations {budgets[-1]}`."
     )
     for evaluations in budgets:
         print(f"\n### {evaluations:,} evaluations\n\n{_table(found, best, evaluations)}")

@@ -29,7 +29,7 @@ def main() -> None:
     points = [p for p in (100, 300, 1000, 3000, 10_000) if p < arguments.evaluations] + [arguments.evaluations]
     print("# Multi-agent reinforcement learning beside PPO, SAC, CEM and random\n")
     print(
-        f"Made by `python benchmarks/explore_marl.py`: {arguments.seeds} seeds, {arguments.evaluations:,} evaluations, "
+        f"Made by `python benchmarks/explore_marl.py --evaluations {arguments.evaluations}`: {arguments.seeds} seeds, "
         f"default hyper-parameters, 1,769,472 DRAM controllers, {arguments.requests} requests of each trace, no missed refreshes. "
         "Medians over seeds, relative to the best value that any run found. "
         f'"Beats random" is an exact one-sided rank-sum test over seeds at {CHANCE:.0%}, uncorrected.'
