@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_hardware_lowered_once_for_alike_layers_is_that_of_every_layer() -> None
     problem = _on("mobilenet_v2")
     for point in _drawn(problem, 3):
         problem.evaluate(point)
-        records = problem._made["records"]
+        records = problem._made.records
         _, layers = problem.built(point)
         for j in range(0, len(layers), 5):
             alone = lower(layers[j].einsum, layers[j].architecture).arrays[0]
@@ -186,6 +187,7 @@ def test_digamma_refuses_designs_without_mappings_of_their_own() -> None:
         ("derive:", "mapper: exact\n  derive:", SpecError, "mapper"),
         ("component: sram,", "component: sram, area_um2: 5,", SpecError, "one size"),
         ("compute: {name: MAC,", "compute: {name: MAC, gating: true,", UnsupportedError, "dense hardware"),
+        ("architecture:\n", "constraints: {buffer: {keep: [W]}}\narchitecture:\n", SpecError, "no 'constraints:'"),
         ("architecture:\n", "design: {computes: [conv]}\narchitecture:\n", SpecError, "no 'design:'"),
     ],
 )
@@ -199,3 +201,13 @@ def test_levels_that_come_and_go_are_refused() -> None:
     spare = "{when: rows == 1, name: spare, component: sram, depth: 64, width_bits: 64}"
     with pytest.raises(UnsupportedError, match="spare"):
         _on("alexnet", text=TEXT.replace("{name: buffer,", f"{spare}\n    - {{name: buffer,"))
+
+
+def test_the_page_on_joint_search_says_what_is_so() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "explore-joint.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "explore-joint.md", "exec"), {})
+    (written,) = re.findall(r"^```yaml\n(problem:\n  kind: joint.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert written in read_space("digamma-like").text
+    for name in ("eyeriss-like", "simba-like"):
+        assert f"`{name}` ({read_space(name).space.size():,}" in page

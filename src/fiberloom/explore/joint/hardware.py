@@ -154,11 +154,6 @@ class Lowering:
         }
         return Hardware(whole, fields, sum(areas[c.name] * c.instances for c in fixed), derived)
 
-    def records(self, hardware: Hardware) -> Array:
-        """``(J,)`` problems of all layers on `hardware`."""
-        made = [lower(*self.bound(hardware.design, j)).arrays for j in range(len(self.layers))]
-        return np.concatenate(made)
-
     def _check(self, design: Design) -> None:
         architecture = design.architecture
         sparse = [lv.name for lv in architecture.levels if lv.formats or lv.optimizations]

@@ -19,9 +19,9 @@ from fiberloom.errors import SpecError, UnsupportedError
 from fiberloom.explore.accelerator.designs import design_of
 from fiberloom.explore.accelerator.problem import UM2_PER_MM2, AcceleratorProblem, known_metrics
 from fiberloom.explore.accelerator.workload import Workload, read_problem
+from fiberloom.explore.joint.arrays import LayerArrays
 from fiberloom.explore.joint.genes import Array, LayerGenes, slots_of
 from fiberloom.explore.joint.hardware import Hardware, Lowering
-from fiberloom.explore.joint.layout import lay_out
 from fiberloom.explore.joint.space import JointSpace
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point, SpaceFile
@@ -29,12 +29,9 @@ from fiberloom.explore.trial import Evaluated, Status
 from fiberloom.input.field import Field
 from fiberloom.mapping.nest import Mapping as LoopNest
 from fiberloom.mapping.packed import PackedMappings, unpack
-from fiberloom.model import kernel
 from fiberloom.model.compiled import announced, compile_kernel
 from fiberloom.model.evaluate import evaluate
 from fiberloom.model.lower import lower
-from fiberloom.model.records import MAPPING, WORK
-from fiberloom.model.tables import OccupancyTables
 from fiberloom.network_evaluation.cases import layers_of
 from fiberloom.network_evaluation.designs import Design
 from fiberloom.workload.einsum import Einsum
@@ -80,7 +77,7 @@ class JointProblem(DesignProblem):
         self._reference: Hardware | None = None
         self._varying: set[str] = set()
         self._space = self._joint_space()
-        self._state: dict[str, Any] | None = None
+        self._arrays: LayerArrays | None = None
 
     @property
     def space(self) -> JointSpace:
@@ -108,22 +105,12 @@ class JointProblem(DesignProblem):
     def measure(self, point: Point) -> Evaluated:
         design, area, depths = self._built(point)
         made = self._made
+        made.evaluate()
         energy, cycles = np.zeros(len(self.workloads)), np.zeros(len(self.workloads))
-        status, layer_cycles, layer_energy = made["status"], made["cycles"], made["energy"]
-        for j, (w, layer) in enumerate(self._layers):
-            kernel.evaluate_part(
-                made["records"][j : j + 1], made["temporal"], made["spatial"], made["order"], made["spatial_order"],
-                made["on_x"], made["keep"], made["rows"][j : j + 1], made["tables"], made["work"],
-                made["todo"][j], status, layer_cycles, layer_energy, 0, 1,
-            )  # fmt: skip
-            if status[j]:
-                raise AssertionError(f"the kernel refuses {layer.name}: status {status[j]}")
-            energy[w] += layer_energy[j] * layer.count
-            cycles[w] += layer_cycles[j] * layer.count
-        detail = {
-            "buffers": depths,
-            "layers": [[float(e), float(c)] for e, c in zip(layer_energy, layer_cycles, strict=True)],
-        }
+        for (w, layer), pj, steps in zip(self._layers, made.energy_pj, made.cycles, strict=True):
+            energy[w] += pj * layer.count
+            cycles[w] += steps * layer.count
+        detail = {"buffers": depths, "layers": np.stack([made.energy_pj, made.cycles], axis=1).tolist()}
         seconds = cycles * design.architecture.cycle_seconds
         metrics = self._metrics(energy * 1e-12, seconds, design.architecture, area)
         return Evaluated(Status.EVALUATED, metrics, detail=detail)
@@ -141,11 +128,11 @@ class JointProblem(DesignProblem):
             genes = self.space.layers[j]
             d = len(einsum.shape)
             temporal, spatial, order, across = (
-                made[name][j : j + 1, :, :d] for name in ("temporal", "spatial", "order", "spatial_order")
+                array[j : j + 1, :, :d] for array in (made.temporal, made.spatial, made.order, made.spatial_order)
             )
-            keep = made["keep"][j : j + 1, :, : len(einsum.tensors)]
+            keep = made.keep[j : j + 1, :, : len(einsum.tensors)]
             packed = PackedMappings(
-                temporal, spatial, order, across, made["on_x"][j : j + 1], keep, genes.multicast, genes.peer_links
+                temporal, spatial, order, across, made.on_x[j : j + 1], keep, genes.multicast, genes.peer_links
             )
             mapping = unpack(einsum, architecture, packed, 0)
             layers.append(MappedLayer(layer.name, einsum, architecture, mapping, layer.count))
@@ -184,25 +171,17 @@ class JointProblem(DesignProblem):
         chosen, _ = self.space.split(point)
         hardware = self._hardware(chosen)
         made = self._made
-        for part, genes, j in zip(self.space.parts, self.space.layers, range(len(self._layers)), strict=True):
-            own = point[part]
-            primes = len(genes.primes)
-            made["chosen"][j, :primes] = own[:primes]
-            for level, which in zip(genes.ordered_levels, own[primes:], strict=True):
-                order = genes.orders[level][which]
-                made["order"][j, level, : len(order)] = order
-        records = made["records"]
+        for j, (part, genes) in enumerate(zip(self.space.parts, self.space.layers, strict=True)):
+            made.choose(j, genes, point[part])
+        records = made.records
         for rows, fields in zip(self.lowering.rows, hardware.fields, strict=True):
             for name in self._varying:
                 records[name][rows] = fields[name]
-        lay_out(
-            records, made["primes"], made["variables"], made["chosen"], made["slot_level"], made["slot_axis"],
-            made["keep"], made["temporal"], made["spatial"], made["on_x"], made["words"],
-        )  # fmt: skip
+        made.lay_out()
         area, depths = hardware.area_um2, {}
         for index, memory in hardware.derived.items():
             name = memory.level.name
-            depths[name] = memory.depth(float(made["words"][index]))
+            depths[name] = memory.depth(float(made.words[index]))
             price = memory.price(depths[name])
             records["energy"][:, index, : len(price.energy_pj)] = price.energy_pj
             records["leak"][:, index + 1] = price.leak_pj
@@ -230,10 +209,11 @@ class JointProblem(DesignProblem):
                 where=section.where if section is not None else None,
                 hint="name levels whose size follows from the mappings: derive: [buffer, registers]",
             )
-        if "design" in self.file.sections:
-            raise self.file.sections["design"].error(
-                "a joint search takes no 'design:' section", "leave it out: the loops are searched"
-            )
+        for name in ("design", "constraints"):
+            if name in self.file.sections:
+                raise self.file.sections[name].error(
+                    f"a joint search takes no '{name}:' section", "leave it out: all loops are searched"
+                )
         source = self.file.template.fill(self.file.space.values(self.file.space.unrank(0)))
         data = {k: v for k, v in source.data["problem"].items() if k != "derive"}
         if self.given:
@@ -281,39 +261,14 @@ class JointProblem(DesignProblem):
         return JointSpace(space, genes)
 
     @property
-    def _made(self) -> dict[str, Any]:
-        """Arrays that every evaluation writes to."""
-        if self._state is None:
+    def _made(self) -> LayerArrays:
+        """What every evaluation writes to."""
+        if self._arrays is None:
             self.prepare()
-            self._state = self._arrays_of()
-        return self._state
-
-    def _arrays_of(self) -> dict[str, Any]:
-        genes = self.space.layers
-        hardware = self._hardware(self._first)
-        records = self.lowering.records(hardware)
-        J, L = len(genes), len(self._level_names)
-        D, T, K = int(records["variables"].max()), int(records["tensors"].max()), max(len(g.primes) for g in genes)
-        primes, variables = np.ones((J, K), np.int64), np.zeros((J, K), np.int64)
-        keep, rows = np.zeros((J, L, T), np.bool_), np.zeros(J, MAPPING)
-        order = np.tile(np.arange(D), (J, L, 1))
-        for j, g in enumerate(genes):
-            primes[j, : len(g.primes)], variables[j, : len(g.primes)] = g.primes, g.variables
-            tensors = g.keep.shape[1]
-            keep[j, :, :tensors] = g.keep
-            rows["multicast"][j, :L, :tensors], rows["peer_links"][j, :L, :tensors] = g.multicast, g.peer_links
-            for level, found in enumerate(g.orders):
-                order[j, level, : found.shape[1]] = found[0]
-        return {
-            "records": records, "primes": primes, "variables": variables, "keep": keep, "rows": rows, "order": order,
-            "chosen": np.zeros((J, K), np.int64),
-            "slot_level": np.array([s.level for s in self.slots]), "slot_axis": np.array([s.axis for s in self.slots]),
-            "temporal": np.ones((J, L, D), np.int64), "spatial": np.ones((J, L, D), np.int64),
-            "spatial_order": np.tile(np.arange(D), (J, L, 1)), "on_x": np.zeros((J, L), np.int64), "words": np.zeros(L),
-            "tables": OccupancyTables(lower(*self.lowering.bound(hardware.design, 0))).arrays,
-            "work": np.zeros(1, WORK), "todo": [np.array([j]) for j in range(J)],
-            "status": np.zeros(J, np.int64), "cycles": np.zeros(J), "energy": np.zeros(J),
-        }  # fmt: skip
+            design = self._hardware(self._first).design
+            problems = [lower(*self.lowering.bound(design, j)) for j in range(len(self._layers))]
+            self._arrays = LayerArrays.of(self.space.layers, self.slots, problems)
+        return self._arrays
 
 
 def _levels_of(architecture: Architecture) -> tuple[str, ...]:
