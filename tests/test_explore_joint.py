@@ -197,6 +197,17 @@ def test_what_can_t_be_searched_jointly_is_told(old: str, new: str, error: type[
         _on("alexnet", text=TEXT.replace(old, new, 1))
 
 
+def test_mappings_that_a_memory_of_fixed_size_can_t_hold_are_invalid() -> None:
+    text = TEXT.replace(", scratchpad]", "]").replace("{name: scratchpad,", "{name: scratchpad, depth: 40,")
+    problem = _on("alexnet", text=text)
+    goal = Goal.parse(["edp"], [], problem.metrics)
+    found = explore(problem, make_agent("digamma", problem, goal, 0), evaluations=120)
+    assert {t.evaluated.status for t in found.trials} == {Status.EVALUATED, Status.INVALID}
+    assert all("holds 40" in t.evaluated.reason for t in found.trials if t.evaluated.status is Status.INVALID)
+    assert found.best is not None
+    assert found.best.evaluated.metrics == pytest.approx(problem.confirmed(found.best.point), rel=1e-12)
+
+
 def test_levels_that_come_and_go_are_refused() -> None:
     spare = "{when: rows == 1, name: spare, component: sram, depth: 64, width_bits: 64}"
     with pytest.raises(UnsupportedError, match="spare"):

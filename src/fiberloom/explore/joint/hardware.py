@@ -162,6 +162,11 @@ class Lowering:
                 f"a joint search takes dense hardware, and '{(*sparse, architecture.compute.name)[0]}' has sparse features",
                 hint="leave out formats, gate and skip; or use 'kind: accelerator', which maps every design by itself",
             )
+        for level in architecture.levels:
+            if level.min_utilization:
+                raise UnsupportedError(
+                    f"'{level.name}' has a least utilisation, which a joint search does not keep", hint="leave it out"
+                )
         by_name = {level.name: level for level in architecture.levels}
         for name in self.derived:
             if name not in by_name:

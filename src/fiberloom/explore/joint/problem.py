@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fiberloom.architecture.levels import Architecture
-from fiberloom.errors import SpecError, UnsupportedError
+from fiberloom.errors import MappingError, SpecError, UnsupportedError
 from fiberloom.explore.accelerator.designs import design_of
 from fiberloom.explore.accelerator.problem import UM2_PER_MM2, AcceleratorProblem, known_metrics
 from fiberloom.explore.accelerator.workload import Workload, read_problem
@@ -178,6 +178,13 @@ class JointProblem(DesignProblem):
             for name in self._varying:
                 records[name][rows] = fields[name]
         made.lay_out()
+        for words, level in zip(made.words, reversed(hardware.architecture.levels), strict=True):
+            room = math.inf if level.capacity_words is None else level.capacity_words
+            if words > room and level.name not in self.lowering.derived:
+                raise MappingError(
+                    f"tiles take up to {words:,.0f} words at '{level.name}', which holds {room:,.0f}",
+                    hint="derive it too, or make it larger",
+                )
         area, depths = hardware.area_um2, {}
         for index, memory in hardware.derived.items():
             name = memory.level.name
