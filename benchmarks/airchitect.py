@@ -24,7 +24,7 @@ from torch import nn
 from airchitect_report import Row, report
 from airchitect_workloads import HELD_OUT, NETWORK_CAPS_MM2, HeldOut, held_out_bounds, layer_labels
 from fiberloom.explore.learned import baselines, training
-from fiberloom.explore.learned.advice import total_costs, vote
+from fiberloom.explore.learned.advice import best_answer, total_costs
 from fiberloom.explore.learned.designs import DATAFLOWS, OBJECTIVES, DesignSpaceModel
 from fiberloom.explore.learned.export import export_onnx, one_shot
 from fiberloom.explore.learned.inputs import tokens
@@ -62,11 +62,11 @@ def main() -> None:
         begun = time.process_time()
         scores = {kind: score(labels, predict(labels)) for kind, labels in sets.items()}
         per_row = (time.process_time() - begun) / sum(len(labels) for labels in sets.values())
-        regrets = {
-            family: [r for c in networks if c.family == family for r in c.regrets(predict, whole=name in searches)]
-            for family in _FAMILIES
-        }
-        rows.append(Row(name, scores, regrets, per_row, notes.get(name, "")))
+        budget = searches[name].evaluations if name in searches else None
+        answers = [(case.family, case.answers(predict, budget)) for case in networks]
+        regrets = {f: [r for family, found in answers for r, _ in found if family == f] for f in _FAMILIES}
+        evaluated = float(np.mean([count for _, found in answers for _, count in found]))
+        rows.append(Row(name, scores, regrets, evaluated, per_row, notes.get(name, "")))
         print(f"{name}: {scores['random']}", file=sys.stderr, flush=True)
     text = report(rows, train, sets, seconds)
     if not arguments.quick:
@@ -240,13 +240,23 @@ def _variants(ablations: bool) -> dict[str, _Variant]:
     return made
 
 
-def _searches() -> dict[str, baselines.Predictor]:
-    """Searches that look the true costs up."""
-    made: dict[str, baselines.Predictor] = {}
-    for evaluations in (50, 500):
-        made[f"random search, {evaluations} evaluations"] = lambda rows, n=evaluations: baselines.random_search(rows, n)
-        made[f"genetic algorithm, {evaluations} evaluations"] = lambda rows, n=evaluations: baselines.genetic(rows, n)
-    return made
+@dataclass(frozen=True)
+class _Search:
+    """A search that looks the true costs up, under a budget."""
+
+    search: Callable[[Labels, int], baselines.Designs]
+    evaluations: int
+
+    def __call__(self, labels: Labels) -> baselines.Designs:
+        return self.search(labels, self.evaluations)
+
+
+def _searches() -> dict[str, _Search]:
+    return {
+        f"{name}, {evaluations} evaluations": _Search(search, evaluations)
+        for evaluations in (50, 500)
+        for name, search in (("random search", baselines.random_search), ("genetic algorithm", baselines.genetic))
+    }
 
 
 def _parameters(model: torch.nn.Module) -> int:
@@ -300,19 +310,23 @@ class _NetworkCase:
         first = self._layers.take(slice(len(caps)))
         self._whole = replace(first, design=best, best=total[best], product=np.zeros(len(caps), int), costs=total[None])
 
-    def regrets(self, predict: baselines.Predictor, *, whole: bool) -> list[float]:
-        """Cost of one design for the network over the best design's, for every cap.
+    def answers(self, predict: baselines.Predictor, budget: int | None) -> list[tuple[float, int]]:
+        """For every cap, the cost of one design for the network over the best design's, and how many were evaluated.
 
         Args:
-            whole: `predict` searches the costs of the whole network; else the designs that it foretells for the layers vote.
+            budget: evaluations of a search on the whole network; None: `predict` answers for every layer, and the best of its
+                different answers is taken.
         """
-        if whole:
-            chosen = predict(self._whole)
+        caps, costs = self._whole.cap_mm2, self._whole.costs[0]
+        if budget is not None:
+            chosen, counts = predict(self._whole), [budget] * len(caps)
         else:
-            caps = self._whole.cap_mm2
-            by_cap = predict(self._layers).reshape(len(self._products), len(caps)).T
-            chosen = into_caps([vote(designs, self._products) for designs in by_cap], caps)
-        return [float(ratio) for ratio in self._whole.costs[0, chosen] / self._whole.best]
+            within = into_caps(predict(self._layers), self._layers.cap_mm2)
+            by_cap = within.reshape(len(self._products), len(caps)).T
+            chosen = np.array([best_answer(designs, costs) for designs in by_cap])
+            counts = [len(np.unique(designs)) for designs in by_cap]
+        ratios = costs[chosen] / self._whole.best
+        return [(float(ratio), count) for ratio, count in zip(ratios, counts, strict=True)]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Row:
     Attributes:
         scores: by set.
         networks: regrets on whole networks by family.
+        evaluations: designs evaluated on a network, on average.
         seconds: CPU seconds an answer.
         note: what it took to train.
     """
@@ -33,6 +34,7 @@ class Row:
     name: str
     scores: Mapping[str, Score]
     networks: Mapping[str, Sequence[float]]
+    evaluations: float
     seconds: float
     note: str
 
@@ -76,12 +78,20 @@ def report(rows: Sequence[Row], train: Labels, sets: Mapping[str, Labels], label
         "### One design for a whole network",
         "",
         f"{len(HELD_OUT)} networks ({'; '.join(n.name for n in HELD_OUT)}) under three dataflows and caps of {caps} mm2. Predictors "
-        "answer for every layer, and the answer of the layers that take the longest, judged by lanes and bandwidth alone, is taken; "
-        "searches evaluate the whole network. Regret: geometric mean, and the largest.",
+        "answer for every layer; their different answers are evaluated on the whole network, and the best is taken. Searches "
+        "evaluate the whole network. *Evaluations*: designs evaluated on a network, on average. Regret: geometric mean, and the "
+        "largest.",
         "",
         *_table(
-            ("predictor", "language models", "largest", "vision models", "largest"),
-            [(row.name, *(c for f in ("language", "vision") for c in _regrets(row.networks[f]))) for row in rows],
+            ("predictor", "language models", "largest", "vision models", "largest", "evaluations"),
+            [
+                (
+                    row.name,
+                    *(c for f in ("language", "vision") for c in _regrets(row.networks[f])),
+                    f"{row.evaluations:.1f}",
+                )
+                for row in rows
+            ],
         ),
         "",
         "## Training",
@@ -101,7 +111,8 @@ def _verdict(rows: Sequence[Row]) -> list[str]:
         title = f"One design for a whole {family} network"
         asked[title] = {row.name: float(np.exp(np.mean(np.log(row.networks[family])))) for row in rows}
     lines = [
-        "Geometric mean of the regret in percent, the best first; searches in italics evaluate designs, the others none.",
+        "Geometric mean of the regret in percent, the best first. Searches, in italics, evaluate designs; the "
+        "others none, or for a network their answers for its layers.",
         "",
     ]
     for title, regrets in asked.items():

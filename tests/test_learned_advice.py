@@ -9,7 +9,7 @@ import pytest
 
 from fiberloom.errors import SpecError
 from fiberloom.explore.learned import baselines
-from fiberloom.explore.learned.designs import DesignSpaceModel, MatrixProduct, areas_mm2, design_id, fingerprint
+from fiberloom.explore.learned.designs import DesignSpaceModel, MatrixProduct, areas_mm2, fingerprint
 from fiberloom.explore.learned.labelling import random_labels
 from fiberloom.explore.learned.scoring import score
 from fiberloom.explore.learned.workloads import products_of
@@ -17,7 +17,7 @@ from fiberloom.workload.zoo import build
 
 pytest.importorskip("onnxruntime")
 
-from fiberloom.explore.learned.advice import advise, total_costs, vote
+from fiberloom.explore.learned.advice import advise, best_answer, total_costs
 from fiberloom.explore.learned.recommender import OneShot
 
 
@@ -60,13 +60,11 @@ def test_a_network_is_the_sum_of_its_layers() -> None:
     np.testing.assert_allclose(total_costs(space, twice, "edp"), 4 * space(twice[0]).objective("edp"), rtol=1e-12)
 
 
-def test_the_vote_goes_to_the_layers_that_take_the_longest() -> None:
-    small, large = MatrixProduct(8, 8, 8, "dla"), MatrixProduct(512, 512, 512, "dla")
-    few, many = design_id(1, 16), design_id(9, 64)
-    assert vote([few, few, many], [small, small, large]) == many
-    assert vote([few, many], [MatrixProduct(8, 8, 8, "dla", count=10**6), large]) == few
-    by_memory = MatrixProduct(1, 65536, 9, "dla")  # few multiplications, many words
-    assert vote([few, many], [by_memory, MatrixProduct(64, 512, 256, "dla")]) == few
+def test_a_network_gets_the_best_of_its_layers_answers() -> None:
+    costs = np.arange(768.0, 0.0, -1.0)
+    costs[[5, 90]] = 3.0
+    assert best_answer([5, 90, 5, 300], costs) == 5, "of equal ones the smallest"
+    assert best_answer([5, 767], costs) == 767
 
 
 def test_foretold_costs_are_of_the_right_size(model: OneShot) -> None:

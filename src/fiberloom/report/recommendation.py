@@ -49,9 +49,8 @@ def recommendation_report(
             "dim",
         )
     if layers > 1:
-        yield bullet(
-            "The design is that of the layers that take the longest, judged by lanes and bandwidth alone.", "dim"
-        )
+        counts = ", ".join(f"{a.dataflow} {a.answers}" for a in advice)
+        yield bullet(f"Different answers for the layers, of which the best for the network is shown: {counts}.", "dim")
 
 
 def recommendation_dict(name: str, layers: int, cap_mm2: float, advice: Sequence[Advice], card: Card) -> dict[str, Any]:
@@ -72,6 +71,7 @@ def recommendation_dict(name: str, layers: int, cap_mm2: float, advice: Sequence
                 "foretold_cost": a.foretold,
                 "regret": a.regret,
                 "most_lanes_regret": a.baseline_regret,
+                "answers": a.answers,
                 "answers_moved_into_cap": a.moved,
                 "one_shot_seconds": a.one_shot_seconds,
                 "exhaustive_seconds": a.exhaustive_seconds,

@@ -13,18 +13,15 @@ from fiberloom.explore.learned.baselines import rank_by_lanes
 from fiberloom.explore.learned.designs import (
     BUFFER_KIB,
     CLUSTERS,
-    COUNT,
     LANES,
     DesignCosts,
     DesignSpaceModel,
     MatrixProduct,
     areas_mm2,
-    least_cycles,
     levels,
 )
 from fiberloom.explore.learned.labelling import best_designs
 from fiberloom.explore.learned.recommender import OneShot
-from fiberloom.explore.learned.scoring import into_caps
 from fiberloom.explore.learned.workloads import LARGEST_CAP_MM2, check_cap
 
 Floats = NDArray[np.float64]
@@ -44,15 +41,14 @@ def total_costs(space: DesignSpaceModel, products: Sequence[MatrixProduct], obje
     return DesignCosts(cycles, energy).objective(objective)
 
 
-def vote(designs: Sequence[int] | NDArray[np.int64], products: Sequence[MatrixProduct]) -> int:
-    """One design for all of them, of those foretold for each: the one of the layers that take the longest.
+def best_answer(designs: Sequence[int] | NDArray[np.int64], costs: Floats) -> int:
+    """Of the designs foretold for a network's layers, the one that is cheapest for the whole network; of equal ones the smallest.
 
-    How long is judged by lanes and bandwidth alone (`least_cycles`); nothing is evaluated.
+    Args:
+        costs: of the network on every design, ``(768,)``; only those of `designs` are looked at.
     """
-    chosen = np.asarray(designs)
-    lanes = LANES * np.asarray(CLUSTERS)[levels(chosen)[0]]
-    cycles = [p.count * least_cycles(p, int(own)) for p, own in zip(products, lanes, strict=True)]
-    return int(np.bincount(chosen, weights=cycles, minlength=COUNT).argmax())
+    answers = np.unique(designs)
+    return int(answers[np.lexsort((areas_mm2()[answers], costs[answers]))[0]])
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,7 @@ class Advice:
         baseline: the most lanes under the cap, with the largest buffer beside them.
         best: of all designs under the cap, each evaluated.
         foretold: cost of the best design as the model foretells it, summed over the layers; None where it can't be summed.
+        answers: different designs that the model gave for the layers; `recommended` is the best of them for all.
         moved: layers whose answer was over the cap and was moved to the nearest design within.
         one_shot_seconds, exhaustive_seconds: that the answer and the evaluation of all designs took.
     """
@@ -98,6 +95,7 @@ class Advice:
     baseline: Choice
     best: Choice
     foretold: float | None
+    answers: int
     moved: int
     one_shot_seconds: float
     exhaustive_seconds: float
@@ -114,7 +112,7 @@ class Advice:
 
 
 def advise(model: OneShot, products: Sequence[MatrixProduct], area_cap_mm2: float) -> Advice:
-    """Ask the model for every product, let them vote, and evaluate the answer, the baseline and all other designs.
+    """Ask the model for every product, and evaluate its answers, the baseline and all other designs.
 
     Args:
         products: of one dataflow.
@@ -127,7 +125,6 @@ def advise(model: OneShot, products: Sequence[MatrixProduct], area_cap_mm2: floa
     space = DesignSpaceModel()
     begun = time.perf_counter()
     answer = model(products, caps.tolist())
-    chosen = into_caps([vote(answer.design, products)], caps[:1])[0]
     answered = time.perf_counter()
     objective = model.card.objective
     costs = total_costs(space, products, objective)
@@ -136,10 +133,11 @@ def advise(model: OneShot, products: Sequence[MatrixProduct], area_cap_mm2: floa
     summed = float(counts @ answer.cost) if objective == "latency" or (len(products) == 1 and counts[0] == 1) else None
     return Advice(
         dataflow=products[0].dataflow,
-        recommended=Choice.of(int(chosen), costs),
+        recommended=Choice.of(best_answer(answer.design, costs), costs),
         baseline=Choice.of(int(rank_by_lanes(caps[:1])[0]), costs),
         best=Choice.of(int(best_designs(costs, caps[:1])[0]), costs),
         foretold=summed,
+        answers=len(np.unique(answer.design)),
         moved=int((answer.design != answer.foretold).sum()),
         one_shot_seconds=answered - begun,
         exhaustive_seconds=evaluated - answered,

@@ -101,12 +101,6 @@ def _einsum(m: int, n: int, k: int) -> Einsum:
     return Einsum.parse("O[m,n] = W[m,k] * I[n,k]", {"m": m, "n": n, "k": k})
 
 
-def least_cycles(product: MatrixProduct, lanes: int) -> float:
-    """Cycles that the lanes and the memory's bandwidth allow at least, once: all lanes busy, every tensor moved once."""
-    m, n, k = (float(bound) for bound in product.bounds)
-    return max(m * n * k / lanes, (m * k + n * k) / _DRAM_WORDS_PER_CYCLE, m * n / _DRAM_WORDS_PER_CYCLE)
-
-
 def design_id(clusters: int, buffer_kib: int) -> int:
     """Number 0..767 of a design: array by array, buffers ascending.
 
