@@ -14,7 +14,6 @@ from fiberloom.explore import (
     ExplorationStore,
     Goal,
     Status,
-    agents,
     explore,
     make_agent,
     make_problem,
@@ -25,6 +24,7 @@ from fiberloom.explore.joint import JointProblem
 from fiberloom.explore.joint.genes import prime_factors
 from fiberloom.explore.problems import stored_problem
 from fiberloom.explore.space import Point, parse_space
+from fiberloom.explore.sweep import compare
 from fiberloom.model.evaluate import evaluate
 from fiberloom.model.lower import lower
 from fiberloom.model.records import PROBLEM
@@ -173,9 +173,17 @@ def test_a_joint_run_is_stored_and_goes_on(tmp_path: Path, alexnet: JointProblem
 
 def test_digamma_refuses_designs_without_mappings_of_their_own() -> None:
     problem = make_problem("dram-controller")
-    with pytest.raises(SpecError, match="breeds mappings"):
-        make_agent("digamma", problem, Goal.parse(["power"], [], []), 0)
-    assert "digamma" in agents()
+    goal = Goal.parse(["power_mw"], [], problem.metrics)
+    with pytest.raises(UnsupportedError, match="breeds mappings"):
+        make_agent("digamma", problem, goal, 0)
+
+
+def test_a_comparison_of_all_agents_leaves_digamma_out_where_it_can_t_run() -> None:
+    problem = make_problem("dram-controller")
+    goal = Goal.parse(["power_mw"], [], problem.metrics)
+    found = compare(problem, goal, [("grid", {}), ("digamma", {})], evaluations=5, seeds=1, skip_missing=True)
+    assert "breeds mappings" in found.left_out["digamma"]
+    assert len(found.contestants) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from fiberloom.errors import MissingExtraError, SpecError
+from fiberloom.errors import MissingExtraError, SpecError, UnsupportedError
 from fiberloom.explore.agents._base import make_agent
 from fiberloom.explore.comparison import BASELINE, Comparison, Contestant, Run, Setting
 from fiberloom.explore.driver import Progress, explore
@@ -52,12 +52,12 @@ def compare(
         store: evaluations of runs under the budget in evaluations are kept and found there, and such runs are resumed; runs under the
             budget in seconds pay for every evaluation.
         prune: as in `explore`; a design ruled out by its bounds counts as an evaluation.
-        skip_missing: leave out agents whose packages are not installed, instead of raising.
+        skip_missing: leave out agents whose packages are not installed or that don't take such problems, instead of raising.
         progress: told the setting's name, the seed and the news.
 
     Raises:
         SpecError: for unknown agents or hyper-parameters, budgets that are missing or not positive, less than one seed.
-        MissingExtraError: when an agent's package is not installed.
+        MissingExtraError, UnsupportedError: when an agent's package is not installed, or it does not take such problems.
         KeyboardInterrupt: when interrupted before the first agent had finished.
     """
     if evaluations is None and seconds is None:
@@ -106,7 +106,7 @@ def _settings(
     for setting in settings:
         try:
             make_agent(setting.agent, problem, goal, 0, **setting.hyper).close()
-        except MissingExtraError as error:
+        except (MissingExtraError, UnsupportedError) as error:
             if not skip_missing:
                 raise
             left_out[setting.name] = f"{error.problem} ({error.hint})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError
+from fiberloom.errors import UnsupportedError
 from fiberloom.explore.agents._base import GenerationalAgent
 from fiberloom.explore.agents._ranking import ranked
 from fiberloom.explore.goal import Goal
@@ -61,7 +61,7 @@ class DiGamma(GenerationalAgent):
     ) -> None:
         super().__init__(problem, goal, rng)
         if not isinstance(problem, JointProblem):
-            raise SpecError(
+            raise UnsupportedError(
                 f"'{self.name}' breeds mappings, and the designs of '{problem.file.name}' have none of their own",
                 hint="use a space of kind joint, such as digamma-like; or --agent genetic",
             )
