@@ -51,9 +51,8 @@ def main() -> None:
     text = "".join(
         [
             "# Tensor cores for ResNet-50 and BERT\n\n",
-            f"`python benchmarks/explore_tensor_cores.py --minutes {arguments.minutes:g} --kills {arguments.kills}"
-            f" --agent {arguments.agent} --set {' '.join(arguments.set)} --area {arguments.area:g}`: {file.space.size():,} designs; workloads and search as "
-            f"in the space `tensor-core`; objectives {' and '.join(OBJECTIVES)}, {limit} mm2; {arguments.jobs} processes.\n\n",
+            f"`{_command(arguments)}`: {file.space.size():,} designs; workloads and search as in the space `tensor-core`; "
+            f"objectives {' and '.join(OBJECTIVES)}, {limit} mm2; {arguments.jobs} processes.\n\n",
             _account(trials, sessions, seconds),
             f"\n## Front, evaluated again without cached mappings\n\n{_front(problem, again)}",
             f"\n## Every design of the library of at most {arguments.area:g} mm2\n\n{rows}",
@@ -61,6 +60,11 @@ def main() -> None:
     )
     write_text(arguments.out / "tensor_cores.md", text)
     print(text)
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    script = f"python benchmarks/explore_tensor_cores.py --minutes {arguments.minutes:g} --kills {arguments.kills}"
+    return f"{script} --agent {arguments.agent} --set {' '.join(arguments.set)} --area {arguments.area:g}"
 
 
 def _explored(arguments: argparse.Namespace, limit: str, store: Path) -> tuple[int, float]:
