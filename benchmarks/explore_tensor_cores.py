@@ -16,6 +16,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from fiberloom.architecture import library
 from fiberloom.errors import FiberloomError
 from fiberloom.explore import ExplorationStore, Goal, Trial, front, make_problem
 from fiberloom.explore.accelerator import AcceleratorProblem
+from fiberloom.explore.accelerator.problem import known_metrics
 from fiberloom.explore.space import read_space
-from fiberloom.explore.trial import Evaluated
-from fiberloom.network_evaluation.designs import read_design
+from fiberloom.explore.trial import Evaluated, Status
+from fiberloom.network_evaluation.designs import Design, read_design
 from study_problems import markdown, write_text
 
 RESULTS = Path(__file__).parent / "results" / "explore"
@@ -46,8 +49,11 @@ def main() -> None:
         trials = [trial for trial, _ in kept.trials(problem, run.run, goal)]
     found = front(trials)
     problem.prepare()
-    again = [(trial, problem.evaluate(trial.point)) for trial in found]
-    rows = _beside(problem, again, arguments.area)
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        again = list(zip(found, pool.map(problem.evaluate, [t.point for t in found]), strict=True))
+        designs = [d for d in map(read_design, library.names()) if known_metrics(d)["area"] <= arguments.area]
+        published = list(zip(designs, pool.map(partial(_published, problem), designs), strict=True))
+    rows = _beside(published, again)
     text = "".join(
         [
             "# Tensor cores for ResNet-50 and BERT\n\n",
@@ -122,42 +128,33 @@ def _front(problem: AcceleratorProblem, again: list[tuple[Trial, Evaluated]]) ->
     return markdown(header, rows)
 
 
-def _beside(problem: AcceleratorProblem, again: list[tuple[Trial, Evaluated]], largest: float) -> str:
+def _published(problem: AcceleratorProblem, design: Design) -> Evaluated:
+    try:
+        return problem.measure_design(design)
+    except FiberloomError as error:
+        return Evaluated(Status.INVALID, reason=error.problem)
+
+
+def _beside(published: list[tuple[Design, Evaluated]], again: list[tuple[Trial, Evaluated]]) -> str:
     rows: list[list[Any]] = []
     refused = []
-    for name in library.names():
-        try:
-            metrics = problem.measure_design(read_design(name)).metrics
-        except FiberloomError as error:
-            refused.append(f"{name}: {error.problem}")
+    for design, evaluated in published:
+        metrics = evaluated.metrics
+        if not metrics:
+            refused.append(f"{design.name}: {evaluated.reason}")
             continue
-        if metrics["area"] > largest:
-            rows.append(
-                [name, f"{metrics['area']:.3f}", f"{metrics['edp'] * 1e6:.3f}", "", "", "larger than the limit"]
-            )
-            continue
+        row = [design.name, f"{metrics['area']:.3f}", f"{metrics['edp'] * 1e6:.3f}"]
         smaller = [m for _, e in again if (m := e.metrics) and m["area"] <= metrics["area"] * (1 + 1e-9)]
         best = min(smaller, key=lambda m: m["edp"], default=None)
         if best is None:
-            rows.append([name, f"{metrics['area']:.3f}", f"{metrics['edp'] * 1e6:.3f}", "", "", "none is as small"])
+            rows.append([*row, "", "", "none of the front is as small"])
             continue
         ratio = metrics["edp"] / best["edp"]
         verdict = "dominated" if ratio > 1 + 1e-9 or best["area"] < metrics["area"] * (1 - 1e-9) else "equal"
-        verdict = verdict if ratio >= 1 - 1e-9 else "NOT dominated"
-        rows.append(
-            [
-                name,
-                f"{metrics['area']:.3f}",
-                f"{metrics['edp'] * 1e6:.3f}",
-                f"{best['area']:.3f}",
-                f"{ratio:.2f}x",
-                verdict,
-            ]
-        )
-    rows.sort(key=lambda row: (row[3] == "", row[0]))
+        rows.append([*row, f"{best['area']:.3f}", f"{ratio:.2f}x", verdict if ratio >= 1 - 1e-9 else "NOT dominated"])
     header = ("design", "area, mm2", "EDP, uJ s", "best of the front, mm2", "its gain in EDP", "verdict")
     left = "".join(f"* {line}\n" for line in refused)
-    return markdown(header, rows) + (f"\nThe others can't run these workloads:\n\n{left}" if left else "")
+    return markdown(header, rows) + (f"\nThese can't run the workloads:\n\n{left}" if left else "")
 
 
 def _arguments() -> argparse.Namespace:
@@ -168,7 +165,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=5, help="how often it is killed and resumed")
     parser.add_argument("--agent", default="genetic")
     parser.add_argument("--set", nargs="*", default=["population=24"], help="hyper-parameters of the agent")
-    parser.add_argument("--area", type=float, default=4.0, help="mm2")
+    parser.add_argument("--area", type=float, default=5.0, help="mm2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--store", type=Path, default=Path("tensor_cores.fiberloom"))
