@@ -127,9 +127,9 @@ def save_pages(found: Exploration, html: Path | None, csv: Path | None) -> None:
 
 
 def _refuse_other_model(store: ExplorationStore) -> None:
-    from fiberloom.network_evaluation.fingerprint import source_hash
+    from fiberloom.explore.store import model_hash
 
-    if store.facts.get("model") != source_hash():
+    if store.facts.get("model") != model_hash():
         raise SpecError(
             f"{store.path} holds evaluations of another version of the model",
             hint="what --with evaluates now would not compare with them; leave it out, or explore again into a new file",

@@ -60,6 +60,21 @@ _KEEP: Final = (
 )
 
 
+_SOURCES: Final = (
+    "architecture/library/*.py",
+    "codesign/**/*.py",
+    "explore/accelerator/*.py",
+    "explore/dram/*.py",
+    "explore/joint/*.py",
+)
+"""Modules that metrics come from, beside those that mappings' costs come from."""
+
+
+def model_hash() -> str:
+    """Hash of all that metrics come from: stores of different hashes hold numbers that don't compare."""
+    return source_hash(*_SOURCES)
+
+
 @dataclass(frozen=True)
 class StoredTrial:
     """A trial as a store has it.
@@ -115,7 +130,7 @@ class ExplorationStore(DatabaseFile):
         Raises:
             SpecError: when the file holds designs of another problem, naming what differs.
         """
-        facts = {**problem.facts(), "model": source_hash(), **_own_code(problem)}
+        facts = {**problem.facts(), "model": model_hash(), **_own_code(problem)}
         found = self.facts
         if not found:
             with self._transaction():

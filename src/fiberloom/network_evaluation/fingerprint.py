@@ -24,12 +24,16 @@ _SOURCES: Final = (
 """Modules that numbers come from, relative to the package."""
 
 
-@lru_cache(maxsize=1)
-def source_hash() -> str:
-    """Hash of the model's and the mappers' source code, so that answers of another version are not taken for this one's."""
+@lru_cache(maxsize=8)
+def source_hash(*more: str) -> str:
+    """Hash of the model's and the mappers' source code, so that answers of another version are not taken for this one's.
+
+    Args:
+        more: patterns of other modules that numbers come from, relative to the package.
+    """
     root = Path(__file__).parent.parent
     digest = hashlib.sha256(__version__.encode())
-    for pattern in _SOURCES:
+    for pattern in (*_SOURCES, *more):
         for file in sorted(root.glob(pattern)):
             digest.update(f"\n{file.relative_to(root).as_posix()}\n".encode())
             digest.update(file.read_bytes())
