@@ -30,7 +30,7 @@ from fiberloom.cli.failure import EXIT_INTERRUPTED
 from fiberloom.cli.files import AsJson
 from fiberloom.cli.output import print_all, print_json
 from fiberloom.cli.saving import refuse_unwritable
-from fiberloom.errors import SpecError
+from fiberloom.errors import MappingError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,6 +158,8 @@ def run(
         if store is not None:
             print(f"interrupted; --resume goes on from {store}", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
+    if not found.front:
+        raise typer.Exit(MappingError.exit_code)
 
 
 explore.command("compare")(explore_compare)

@@ -111,8 +111,11 @@ class TreeEnsemble:
             raise ValueError("arrays of trees differ in shape")
         whole = replace(
             self,
-            **{n: np.ascontiguousarray(getattr(self, n), np.int64) for n in ("feature", "left", "right")},
-            **{n: np.ascontiguousarray(getattr(self, n), np.float64) for n in ("threshold", "value")},
+            feature=np.ascontiguousarray(self.feature, np.int64),
+            threshold=np.ascontiguousarray(self.threshold, np.float64),
+            left=np.ascontiguousarray(self.left, np.int64),
+            right=np.ascontiguousarray(self.right, np.int64),
+            value=np.ascontiguousarray(self.value, np.float64),
         )
         own = np.arange(shape[1])
         leaf = whole.left == own
