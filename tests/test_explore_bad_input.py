@@ -110,7 +110,7 @@ def test_a_store_of_a_space_that_has_changed_since_names_the_parameter(space, ca
 def test_limits_that_nothing_meets_are_named_with_how_far_off(space, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     assert (
-        run(["explore", str(space), "--limit", "power_mw <= 1", "--limit", "latency_ns <= 1e9", "--budget", "9"]) == 0
+        run(["explore", str(space), "--limit", "power_mw <= 1", "--limit", "latency_ns <= 1e9", "--budget", "9"]) == 4
     )
     said = capsys.readouterr().out
     assert "no design meets the limits" in said and "power_mw <= 1 (found" in said and "% off)" in said
