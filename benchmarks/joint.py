@@ -109,7 +109,7 @@ def _evaluated(problem: DesignProblem, point: Point, area: float) -> Evaluated:
 
 
 def fixed(network: str, area: float) -> tuple[str, float, float, float]:
-    """The largest square array that fits with 1 to 4 times as much buffer as scratchpads, mapped exactly: what, EDP, share proved, seconds."""
+    """The largest square array with 1 to 4 times as much buffer as scratchpads, mapped exactly: what, EDP, share proved, seconds."""
     problem = nested("exact", network)
     best: tuple[float, Point] | None = None
     for side in range(1, 65):
