@@ -16,7 +16,16 @@ from fiberloom.report.html import generator, write_page
 from fiberloom.report.html.page import document
 from fiberloom.report.quantities import energy, engineering, ratio
 
-SCRIPTS: Final = ("format.js", "element.js", "scales.js", "frame.js", "sortable.js", "labels.js", "front.js", "tradeoff.js")
+SCRIPTS: Final = (
+    "format.js",
+    "element.js",
+    "scales.js",
+    "frame.js",
+    "sortable.js",
+    "labels.js",
+    "front.js",
+    "tradeoff.js",
+)
 
 
 def write_tradeoff(result: Mapping[str, Any], path: str | Path) -> None:
