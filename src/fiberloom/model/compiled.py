@@ -21,6 +21,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _NOTICE_SECONDS: Final = 2.0
 _functions: dict[Callable[..., Any], bool] = {}  # marked, and whether Python calls them in compiled form
+_lean: set[str] = set()
+_inlined: set[Callable[..., Any]] = set()
 _dispatchers: dict[Callable[..., Any], Any] = {}
 _lock = threading.Lock()
 _announced = threading.Event()
@@ -36,6 +38,17 @@ def entry_point(function: _F) -> _F:
     """Mark a function of the kernel that Python calls in compiled form; the others are compiled as parts of it."""
     _functions[function] = True
     return function
+
+
+def inlined(function: _F) -> _F:
+    """Make a marked function part of those that call it: passing many arrays on would take longer than it runs."""
+    _inlined.add(function)
+    return function
+
+
+def allocates_nothing(module: str) -> None:
+    """Say of a module that none of its marked functions makes an array, so that none needs to count references to those it gets."""
+    _lean.add(module)
 
 
 def is_compiled() -> bool:
@@ -57,6 +70,8 @@ def compile_kernel() -> None:
             options: dict[str, Any] = (
                 {"cache": True} if _functions[function] else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
             )
+            options |= {"forceinline": True} if function in _inlined else {}
+            options["_nrt"] = function.__module__ not in _lean
             _dispatchers[function] = njit(nogil=True, error_model="numpy", **options)(function)
         package = __name__.partition(".")[0]
         for module in [m for n, m in sys.modules.items() if n.startswith(f"{package}.")]:

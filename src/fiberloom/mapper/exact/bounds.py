@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ from fiberloom.mapper.exact.template import Sweep, Template
 from fiberloom.model.lower import Problem
 
 Array = NDArray[Any]
+
+
+_NUMBERS: Final = 32_768
+"""Numbers of a table that are worked on together, so that they stay in a processor's second cache."""
+_STEP: Final = 1_000_000
+"""Most crossings bounded between two looks at the clock."""
 
 
 class Stop(Exception):
@@ -36,11 +42,16 @@ class Bounds:
         found: list[Sweep] = []
         inner = np.zeros((1, 1, 1, 1 + Q))
         here = template.contexts
-        parts, swept, once = np.zeros((T, 3 + K, 1 + Q)), np.zeros((T, V, 1 + Q)), np.zeros(1 + Q)
+        ways = max(len(s.factors) for s in base.spreads)
+        spare = sweep.Spare(
+            parts=np.zeros((T * (3 + K + V), 1 + Q)), base=np.zeros(1 + Q), left=np.ones(T * V),
+            closed=np.ones(T), rows=np.zeros((ways, land.threshold.shape[1]), np.int64), plain=np.zeros(ways, np.bool_),
+            way=np.zeros((ways, 0, 3), np.int64), ways=np.zeros(ways, np.int64),
+        )  # fmt: skip
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
-                inside, land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
+                inside, land.boost[: level + 1], land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
                 base.sweeps,
                 *here.upper[: level + 1], *here.turn[: level + 1],
             )  # fmt: skip
@@ -58,11 +69,16 @@ class Bounds:
                 turned = np.empty((C, len(base.trails), A, n))
                 none, some = self._room(2, A, V * n)
                 least, loose = np.empty((2, A, n))
-                for c in range(C):
+                step = max(1, min(A, _NUMBERS // (W * n), _STEP // (C * len(base.spreads[level].factors))))
+                spare = spare._replace(way=np.zeros((ways, step, 3), np.int64))
+                for first in range(0, A, step):
                     sweep.sweep_spatial(
-                        p, land, level, inner, before[c], np.zeros(n, np.int64), base.shares[level], here.upper[level][c],
-                        here.turn[level][c], parts, swept, once,
+                        p, land, level, inner, before, first, min(A, first + step), base.shares[level], here.upper[level],
+                        here.turn[level], spare,
                     )  # fmt: skip
+                    if self.late():
+                        raise Stop
+                for c in range(C):
                     sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose)
                     if self.late():
                         raise Stop

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fiberloom.mapper.exact.sweep import READS, WRITES
-from fiberloom.model.compiled import kernel
+from fiberloom.mapper.exact.tables import READS, WRITES
+from fiberloom.model.compiled import allocates_nothing, inlined, kernel
 from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
 from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child
 from fiberloom.model.leaders import exact_leader_boxes, follower_level
 from fiberloom.model.occupancy import combine
 from fiberloom.model.peer import peer_links
+
+allocates_nothing(__name__)
 
 
 @kernel
@@ -46,12 +48,14 @@ def _crossing_words(p, g, m, w, level, t):
     return read, updated, filled, passed
 
 
+@inlined
 @kernel
 def _copies(p, level, instances):
     """Accesses that the instances of a level pay for: those of a cluster share one."""
     return np.ceil(instances / p.cluster[level]) if p.cluster[level] > 1 else instances
 
 
+@inlined
 @kernel
 def _ask(p, g, label, level, t, read, written):
     """Values of tensor `t` that an instance of a level reads and writes take their cycles."""
@@ -77,6 +81,7 @@ def cross(p, g, m, w, level, t, label):
     return energy
 
 
+@inlined
 @kernel
 def _arriving(p, g, level, t, shapes):
     """Share of the dense words that a level's format and empty tiles outside leave."""
@@ -164,14 +169,18 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
 
 @kernel
 def least_busy(p, g, level, state):
-    """Computations that take a cycle at least, when skipping has found what `state` says down to child row `level`."""
+    """Computations that take a cycle at least, when skipping has found what `state` says down to child row `level`; what
+    leaders rule out further in that `Terrain.told` names is left to the bounds."""
     T = p.tensors
     busy = g.outside[0]
     for leader in range(T):
         if g.last_row[leader] < 0:
             continue
         most = 1.0 - p.element_density[leader]
-        if level <= g.last_row[leader]:  # nothing further in looks at it
+        if level > g.last_row[leader]:
+            if g.told[leader]:
+                most = 0.0
+        else:  # nothing further in looks at it
             met = 0.0
             for t in range(T):
                 if t != p.output:

@@ -9,8 +9,12 @@ import numpy as np
 from fiberloom.mapper.exact.crossings import cross, cross_sparse, least_busy
 from fiberloom.mapper.exact.interface import BASE, interface, prepend, sweeps_of, walk
 from fiberloom.mapper.exact.labels import DEMANDS, add_label, bound, limit_of, within_beam
-from fiberloom.mapper.exact.sweep import OPEN, crossing_bound, divides, shape_inside, sweep_class
-from fiberloom.model.compiled import entry_point, kernel
+from fiberloom.mapper.exact.crossing_bounds import crossing_bound, sweep_class
+from fiberloom.mapper.exact.sweep import divides, shape_inside
+from fiberloom.mapper.exact.tables import OPEN
+from fiberloom.model.compiled import allocates_nothing, entry_point, inlined, kernel
+
+allocates_nothing(__name__)
 
 
 class Scratch(NamedTuple):
@@ -31,9 +35,10 @@ class Scratch(NamedTuple):
     held: Any  # (1,) how many
     shapes: Any  # (L,) tile shape of every level outside
     total: Any  # (1 + Q,)
-    part: Any  # (1 + Q,)
+    part: Any  # (1, 1 + Q)
 
 
+@inlined
 @kernel
 def _promise(g, origin, level, rest, cost, rule, best, found):
     """Bound on what continues a label whose energy and cycles stay what they are."""
@@ -78,7 +83,9 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
         for group in range(g.trails.shape[0]):
             outside = g.outer_count[group]
-            goes_on = g.opens_of[group] >= 0 and g.status[origin.kind, g.opens_of[group]] == OPEN
+            goes_on = (
+                origin.kind > 0 and g.opens_of[group] >= 0 and g.status[origin.kind, g.opens_of[group]] == OPEN
+            )
             rest = t.turned[origin.context, group, g.spatial_row[level, start]]
             if not goes_on and _promise(g, origin, level, rest, cost, rule, best, found) == np.inf:
                 continue
@@ -117,6 +124,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                     t.turn[i] = 0
 
 
+@inlined
 @kernel
 def _close_group(
     p, g, w, origin, source, level, group, middle, outer, shape, loops, after, table, rule, best, found, cost, plain, t
@@ -125,7 +133,7 @@ def _close_group(
     open_ = g.opens_of[group]
     sweeps = 1.0
     if open_ >= 0:
-        if outer or g.status[origin.kind, open_] != OPEN:
+        if outer or origin.kind == 0 or g.status[origin.kind, open_] != OPEN:
             sweeps = g.idle[open_, middle]
         elif g.opens[origin.kind] == open_:
             sweeps = origin.sweeps
@@ -203,6 +211,7 @@ def expand_spatial(
     level = L - 1 - depth // 2
     columns = after.shape[3]
     label = t.label[0]
+    least_left = (g.boost[level - 1] if level > 0 else 1.0) / g.boost[level] * (1 - 1e-9)
     for source in range(first, last):
         origin = pool[source]
         open_ = g.opens[origin.kind]
@@ -234,19 +243,22 @@ def expand_spatial(
             power = origin.power
             if level > 0:
                 power += p.leak[level] * lanes
-            outside = uppers[origin.context]
-            crossing_bound(
-                p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, outside, t.total, t.part
-            )  # fmt: skip
             row, state = g.temporal_row[level - 1, shape] if level > 0 else 0, g.first[origin.kind] + at
             for j in range(columns):
                 t.rest[j] = after[context, row, state, j] if level > 0 else 0.0
+            if bound(
+                origin.energy, origin.asked, least_left * origin.busy, lanes, power, level - 1, t.rest, g, cost, rule, best, found
+            ) == np.inf:  # fmt: skip
+                continue
+            left = crossing_bound(
+                p, g, level, v, origin.shape, shape, origin.kind, origin.sweeps, shares, uppers, origin.context, t.total, t.part
+            )  # fmt: skip
             for q in range(g.asks.shape[0]):
                 t.rest[columns - g.asks.shape[0] + q] += t.total[1 + q]
             promise = bound(
                 origin.energy + t.total[0],
                 origin.asked,
-                origin.busy,
+                origin.busy * left,
                 lanes,
                 power,
                 level - 1,
@@ -304,7 +316,7 @@ def expand_spatial(
                     if g.parent[level, i] >= 0:
                         energy += cross_sparse(p, g, m, tab, w, level, i, label, shape, t)
                 if g.refines:
-                    label.busy = max(label.busy, least_busy(p, g, level, t.state))
+                    label.busy = least_busy(p, g, level, t.state)
             else:
                 for i in range(T):
                     if g.parent[level, i] >= 0:

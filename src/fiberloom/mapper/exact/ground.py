@@ -16,7 +16,7 @@ from fiberloom.mapper.exact.labels import DEMANDS
 from fiberloom.mapper.exact.lattice import Lattice, Spreads, lanes_within, lattice, spreads, temporal_steps
 from fiberloom.mapper.exact.orders import Relevance, orders_by_set
 from fiberloom.mapper.exact.sparsity import is_sparse, statistics
-from fiberloom.mapper.exact.sweep import CLOSED, OPEN, WINDOW
+from fiberloom.mapper.exact.tables import CLOSED, OPEN, SPEED_SLACK, WINDOW
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.lower import Problem
 
@@ -28,6 +28,10 @@ _LEAST_SWEEPS: Final = 5
 _FINER_SWEEPS: Final = (64, 48, 32, 24, 16, 12, 8, _LEAST_SWEEPS)
 _TABLE_NUMBERS: Final = 3_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
+_SPEEDS: Final = 8
+"""Speeds told apart where skipping has a part in them."""
+_SPEED_STEP: Final = 0.04
+"""Logarithm of the ratio below which two speeds need not be told apart."""
 
 
 def _blockwise(p: Any, keep: Array) -> Array:
@@ -87,23 +91,36 @@ class Ground:
     sweeps: Array
     size: Array
 
-    def thresholds(self, least: float) -> tuple[Array, Array]:
-        """``(L + 1, J)`` least lanes that the bounds tell apart, and the most counted under each; surplus ones are infinite.
+    def thresholds(self, least: float, boost: Array, most: int = _SPEEDS) -> tuple[Array, Array, Array]:
+        """``(L + 1, J)`` least speeds that the bounds tell apart, the most counted under each, and the least share of computations
+        left of those; surplus ones are infinite.
 
-        Whatever fills fewer than `least` lanes altogether is left out.
+        A speed is the product of the lanes over the share of the computations that skipping leaves, which lies within one and one
+        over `boost` (``(L,)``, at and inside each level). Whatever is slower than `least` altogether is left out; at most
+        `most` are told apart where skipping has a part in it.
         """
         L = len(self.spreads)
-        threshold, ceiling = np.ones((2, L + 1, self.told_apart))
+        J = self.told_apart if boost.max() == 1.0 else max(self.told_apart, most)
+        threshold, ceiling, share = np.ones((3, L + 1, J))
         for level in range(L):
             outside = math.prod(int(ways.lanes.max(initial=1)) for ways in self.spreads[level + 1 :])
-            reach = self.reach[level][self.reach[level] * outside >= least]
-            threshold[level], ceiling[level] = _thresholds(
-                reach if len(reach) else self.reach[level][-1:], self.told_apart
-            )
-        return threshold, ceiling
+            outside *= boost[-1] / boost[level]
+            reach = self.reach[level][self.reach[level] * outside * boost[level] >= least]
+            reach = reach if len(reach) else self.reach[level][-1:]
+            if boost[level] == 1.0:
+                threshold[level], ceiling[level] = _thresholds(reach, min(J, self.told_apart), J)
+                continue
+            slack = (1 + SPEED_SLACK) ** (L + 1)
+            slowest, fastest = max(float(reach[0]), least / outside) / slack, float(reach[-1]) * boost[level]
+            n = int(np.clip(math.ceil(math.log(fastest / slowest) / _SPEED_STEP) + 1, 2, J)) if fastest > slowest else 1
+            threshold[level, :n], threshold[level, n:] = np.geomspace(min(slowest, fastest), fastest, n), np.inf
+            ceiling[level] = fastest * slack
+            ceiling[level, : n - 1] = threshold[level, 1:n] * slack
+            share[level] = np.minimum(1.0, reach[0] / ceiling[level])
+        return threshold, ceiling, share
 
     def merging(self, level: int) -> Array:
-        """``(3 T, n)`` what a spread of the level's fan-out shares at most: see `fiberloom.mapper.exact.contexts`."""
+        """``(4 T, n)`` what a spread of the level's fan-out shares: see `fiberloom.mapper.exact.contexts`."""
         p = self.problem.arrays[0]
         T = len(self.size)
         factors = self.spreads[level].factors
@@ -116,7 +133,7 @@ class Ground:
         lanes = self.shares[level]
         shared = np.concatenate([lanes[:T], lanes[2 * T : 3 * T], lanes[2 * T : 3 * T] / alone])
         shared[np.tile(~np.asarray(self.space.multicast[level], bool), 3)] = 1.0
-        return shared
+        return np.concatenate([shared, lanes[:T]])
 
     def orders_for(self, keep: Array) -> tuple[Array, Array]:
         """Loop orders by set of loops, ``(L, n, D)`` and ``(L, 2^D + 1)``, of what `keep` makes visible.
@@ -247,6 +264,20 @@ class Ground:
         }
 
     @cached_property
+    def runs(self) -> Array:
+        """``(T,)`` whether sweeps tell for how many steps a tensor stays put: all numbers of them are told apart, and every loop that
+        leaves it in place counts them."""
+        relevant = self.problem.arrays[0]["is_relevant"][: len(self.size), : len(self.space.bounds)].astype(bool)
+        return np.array(
+            [
+                np.isfinite(self.sweeps[t]).sum() == len(_products(self.space.bounds[~relevant[t]]))
+                and all(self.opens[k] == t for k in range(1, len(self.opens)) if self.status[k, t] == OPEN)
+                for t in range(len(self.size))
+            ],
+            np.uint8,
+        )
+
+    @cached_property
     def first(self) -> Array:
         """``(K + 1,)`` states of the kinds before each."""
         widths = [int(np.isfinite(self.sweeps[t]).sum()) if t >= 0 else 1 for t in self.opens]
@@ -316,11 +347,17 @@ def sizes(problem: Problem, space: MapSpace) -> Array:
     )
 
 
-def _sweep_classes(bounds: Array, most: int) -> Array:
-    """At most `most` of the numbers of iterations that divisors of `bounds` make, spread in the logarithm, from 1; padded with inf."""
+def _products(bounds: Array) -> Array:
+    """Numbers of iterations that divisors of `bounds` make, ascending."""
     found = np.array([1], np.int64)
     for bound in bounds:
         found = np.unique(np.multiply.outer(found, [f for f in range(1, int(bound) + 1) if bound % f == 0]))
+    return found
+
+
+def _sweep_classes(bounds: Array, most: int) -> Array:
+    """At most `most` of the numbers of iterations that divisors of `bounds` make, spread in the logarithm, from 1; padded with inf."""
+    found = _products(bounds)
     if len(found) > most:
         wanted = np.exp(np.linspace(0, math.log(found[-1]), most))
         found = found[np.unique(np.searchsorted(found, wanted * (1 - 1e-9)))[:most]]
@@ -412,8 +449,8 @@ def _bits(row: Array) -> int:
     return sum(1 << int(d) for d in np.flatnonzero(row))
 
 
-def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
-    """`J` thresholds on lanes, ascending, and the most lanes counted under each; surplus ones can't be reached."""
+def _thresholds(reach: Array, J: int, room: int) -> tuple[Array, Array]:
+    """At most `J` thresholds on lanes, ascending, in ``(room,)``, and the most lanes counted under each; surplus ones can't be reached."""
     if len(reach) > J:  # spread evenly in the logarithm, always with the smallest and the largest
         wanted = np.exp(np.linspace(0, math.log(reach[-1]), J))
         chosen = np.unique(np.searchsorted(reach, wanted * (1 - 1e-9)))
@@ -422,7 +459,7 @@ def _thresholds(reach: Array, J: int) -> tuple[Array, Array]:
         chosen = np.arange(len(reach))
     chosen = chosen[-J:] if len(chosen) > J else chosen
     chosen[0] = 0
-    threshold, ceiling = np.full(J, np.inf), np.full(J, float(reach[-1]))
+    threshold, ceiling = np.full(room, np.inf), np.full(room, float(reach[-1]))
     threshold[: len(chosen)] = reach[chosen]
     for j in range(len(chosen)):
         ceiling[j] = reach[chosen[j + 1] - 1] if j + 1 < len(chosen) else reach[-1]

@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from fiberloom.model.compiled import kernel
+from fiberloom.model.compiled import allocates_nothing, inlined, kernel
 from fiberloom.model.dataflow import tile_size
 from fiberloom.model.occupancy import combine
+
+allocates_nothing(__name__)
 
 BASE: Final = 64
 """Loops of a label are laid out from here, those of the step that continues it before."""
@@ -84,6 +86,7 @@ def walk(p, g, w, pool, index, depth, orders, shapes):
             w.whole[level, t] = tile_size(p, t, w.extent[level + 1])
 
 
+@inlined
 @kernel
 def prepend(w, position, variable, bound_, level, axis):
     """Put one loop inside those laid out; returns its place."""
@@ -181,6 +184,7 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
     return total
 
 
+@inlined
 @kernel
 def sweeps_of(p, g, w, start, label):
     """How often the tensor that the innermost loop leaves open was gone through by the loops outside its run."""

@@ -12,9 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from fiberloom.model.compiled import entry_point, kernel
+from fiberloom.model.compiled import allocates_nothing, entry_point, inlined, kernel
 from fiberloom.model.occupancy import combine
 from fiberloom.model.records import MAX_TENSORS
+
+allocates_nothing(__name__)
 
 DEMANDS: Final = 12
 """Bandwidth limits that the search takes."""
@@ -32,7 +34,7 @@ LABEL: Final[Any] = np.dtype(
         ("cycles", np.float64),  # the most of `asked`
         ("lanes", np.float64),  # product of the spatial factors so far
         ("power", np.float64),  # leakage per cycle of the levels outside
-        ("busy", np.float64),  # least computations that take a cycle, over all lanes
+        ("busy", np.float64),  # least computations that take a cycle, over all lanes, but for what is skipped further in
         ("value", np.float64),  # bound on the objective
         ("asked", np.float64, (DEMANDS,)),  # cycles that every limited bandwidth was asked for so far
         # per tensor: metadata energy that tiles further in decide on; where nothing is sparse, one over the iterations that
@@ -62,6 +64,7 @@ SLACK: Final = 1e-11
 """Relative difference below which two energies are the same number, summed in another order."""
 
 
+@inlined
 @kernel
 def value_of(energy, cycles, rule):
     """The objective: energy^rule[0] · cycles^rule[1]."""
@@ -75,6 +78,7 @@ def value_of(energy, cycles, rule):
     return energy ** rule[0] * cycles ** rule[1]
 
 
+@inlined
 @entry_point
 def beaten(energy, cycles, rule, best, count):
     """Whether something already found is as good as (energy, cycles), in the objective and then in the tie-break.
@@ -98,12 +102,14 @@ def beaten(energy, cycles, rule, best, count):
     return second >= best[0, 0] ** rule[2] * best[0, 1] ** rule[3] * (1 - SLACK)
 
 
+@inlined
 @entry_point
 def bound(energy, asked, busy, lanes, power, level, rest, g, cost, rule, best, count):
     """Bound on the objective of every completion, infinity when all are beaten.
 
-    `asked[Q]` are the cycles of every bandwidth so far, `rest[J + Q]` the least energies and cycles of the rest; `cost` holds the
-    energy of compute and the leakage inside each level.
+    `asked[Q]` are the cycles of every bandwidth so far, `rest[J + Q]` the least energies and cycles of the rest, `busy` the
+    computations that take a cycle but for what is skipped in the rest; `cost` holds the energy of compute and the leakage inside
+    each level.
     """
     least = np.inf
     alive = False
@@ -117,7 +123,8 @@ def bound(energy, asked, busy, lanes, power, level, rest, g, cost, rule, best, c
             break
         c = max(cycles, busy / (lanes * g.ceiling[level, j]))
         c = np.ceil(c - 1e-9)
-        e = energy + h + cost[0] + (power + lanes * cost[2 + level]) * c
+        compute = max(cost[0], g.busy_pj * busy * g.floor_share[level, j])
+        e = energy + h + compute + (power + lanes * cost[2 + level]) * c
         if not beaten(e, c, rule, best, count):
             alive = True
             least = min(least, value_of(e, c, rule))
@@ -176,6 +183,7 @@ def _as_good(a, b):
     return True
 
 
+@inlined
 @kernel
 def limit_of(t):
     """From here on a bound is not worth following."""
@@ -183,6 +191,7 @@ def limit_of(t):
     return t.heap[0] if n > 0 and t.held[0] == n else np.inf
 
 
+@inlined
 @kernel
 def within_beam(t, value):
     """Whether `value` is among the least that this step of the beam has met; then it is remembered."""

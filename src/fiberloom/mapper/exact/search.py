@@ -45,6 +45,8 @@ _BEAMS: Final = (64, 512)
 """Labels that go on from every stage of the first two passes."""
 _FIRST_KEEPS: Final = 8
 """Choices of keeps that these passes look at."""
+_PATIENCE: Final = 2
+"""Choices of keeps in a row that may bring nothing new, once all have been looked at."""
 _FRONT: Final = 4096
 """Most points of a Pareto front."""
 _CLOSE: Final = 0.9
@@ -67,6 +69,9 @@ _DRAWS: Final = 16
 _DRAW_SECONDS: Final = 0.4
 """Time for draws, and again for moves, before a long search."""
 _MOVE_SECONDS: Final = 3.0
+_SPEEDS: Final = 20
+"""Speeds told apart in refined bounds where skipping has a part in them."""
+_TRIED_SPEEDS: Final = 400
 _CHUNK: Final = 128
 """Labels between two looks at the clock."""
 _LEAVES: Final = 4096
@@ -176,9 +181,9 @@ class ExactSearch:
                     self._refine(template)
                     template.tried = False
                 self._tell({"refined": i + 1})
-            self._beams(templates, _BEAMS[0])
+            self._beams(templates, _BEAMS[0], _PATIENCE)
         if self.cut < self._value() * _CLOSE:
-            self._beams(templates, _BEAMS[1])
+            self._beams(templates, _BEAMS[1], _PATIENCE)
             if self.cut < self._value() * _CLOSE and base.points.size >= _MOVE_SHAPES:
                 self._move(_MOVE_SECONDS)
         dropped = math.inf
@@ -194,12 +199,18 @@ class ExactSearch:
             dropped = min(dropped, left_out)
         self.cut = dropped
 
-    def _beams(self, templates: list[Template], beam: int) -> None:
-        """A beam over the most promising choices; sorts them and bounds them all."""
+    def _beams(self, templates: list[Template], beam: int, patience: int = _FIRST_KEEPS) -> None:
+        """A beam over the most promising choices, until `patience` of them were in vain; sorts them and bounds them all."""
         templates.sort(key=self._root_value)
+        vain = 0
         for template in templates[:_FIRST_KEEPS]:
-            if not (beam == _BEAMS[0] and template.tried) and not self._hopeless(template):
-                self._layers(template, beam)
+            if (beam == _BEAMS[0] and template.tried) or self._hopeless(template):
+                continue
+            before = self._value()
+            self._layers(template, beam)
+            vain = vain + 1 if self._value() == before else 0
+            if vain == patience:
+                break
         self.cut = min([math.inf, *(self._root_value(t) for t in templates)])
 
     def _refine(self, template: Template) -> None:
@@ -208,14 +219,16 @@ class ExactSearch:
         base = template.base
         energy = template.compute_pj + float(template.root[0])
         least, wanted = self._wanted(base, energy, template.busy)
-        threshold, ceiling = base.thresholds(least)
-        land = template.land._replace(threshold=threshold, ceiling=ceiling)
+        threshold, ceiling, share = base.thresholds(
+            self._slowest(template, energy) if template.land.refines else least, template.land.boost, _SPEEDS
+        )
+        land = template.land._replace(threshold=threshold, ceiling=ceiling, floor_share=share)
         rows = (land.spatial_count + land.temporal_count) * (np.isfinite(threshold[:-1]).sum(axis=1) + len(land.asks))
         large = int((rows > rows.max() / 4).sum())
         room = min(_CONTEXT_NUMBERS, self.memory / 4 / np.dtype(float).itemsize / large)
         template.base = base = base.finer(int(room / _LEAST_CONTEXTS / rows.max()))
         template.land = land = land._replace(
-            sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first
+            sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first, runs=base.runs
         )
         most = [max(1, min(_MOST_CONTEXTS, int(room / n))) for n in rows * base.first[-1]]
         template.contexts = contexts(base, land, most, wanted)
@@ -235,6 +248,17 @@ class ExactSearch:
         most = [int(ways.lanes.max(initial=1)) for ways in base.spreads]
         all_ = math.prod(most)
         return least, [ways.lanes * (all_ // one) >= least for ways, one in zip(base.spreads, most, strict=True)]
+
+    def _slowest(self, template: Template, energy: float) -> float:
+        """Least product of lanes over the share of computations left that can be better than the incumbent."""
+        speeds = np.geomspace(1.0, template.base.reach[-1][-1] * template.land.boost[-1], _TRIED_SPEEDS)
+        found = 1.0
+        for speed in speeds:
+            cycles = math.ceil(template.start / speed - 1e-9)
+            if not labels.beaten(energy, float(cycles), self.rule, self.best, self.found):
+                break
+            found = float(speed)
+        return found
 
     def _draw(self) -> None:
         """Draw mappings at random and improve the best by moves, lest the time ends before there is a good one."""
@@ -282,7 +306,13 @@ class ExactSearch:
         if land is None or not land.fits[-1, -1]:
             return None
         L = land.parent.shape[0] - 1
-        return Template(base, keep, land, *base.orders_for(keep), energy, busy, contexts(base, land, [1] * L, wanted))
+        start = busy
+        if land.refines:  # what skipping rules out is known as the search goes on, or by the bounds
+            p = self.problem.arrays[0]
+            start = float(land.outside[0])
+            for t in np.flatnonzero((land.last_row >= 0) & (land.told == 0)):
+                start *= float(p["element_density"][t])
+        return Template(base, keep, land, *base.orders_for(keep), energy, busy, start, contexts(base, land, [1] * L, wanted))
 
     def _cost(self, template: Template) -> Array:
         """Energy of compute, and leakage of what lies inside each level from −1 on (see `labels.bound`)."""
@@ -297,14 +327,14 @@ class ExactSearch:
         root["parent"], root["lanes"], root["sweeps"] = -1, 1.0, 1.0
         root["shape"] = len(template.land.extents) - 1
         root["power"] = self.problem.arrays[0]["leak"][L]
-        root["busy"] = template.busy
+        root["busy"] = template.start
         return root
 
     def _root_value(self, template: Template) -> float:
         p = self.problem.arrays[0]
         L = int(p["levels"])
         return float(
-            labels.bound(0.0, np.zeros(DEMANDS), template.busy, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
+            labels.bound(0.0, np.zeros(DEMANDS), template.start, 1.0, float(p["leak"][L]), L - 1, template.root, template.land,
                          self._cost(template), self.rule, self.best, self.found)
         )  # fmt: skip
 
@@ -346,7 +376,7 @@ class ExactSearch:
                 label=np.zeros(1, LABEL), state=np.zeros(states.shape[1]), own=np.zeros(T), entry=entry,
                 turned=bounds[level].turned, digit=places[0], turn=places[1], shape=places[2], loops=places[3],
                 kind_value=np.zeros(K), rest=np.zeros(after.shape[3]), heap=np.zeros(4 * beam), held=np.zeros(1, np.int64),
-                shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros(1 + len(land.asks)),
+                shapes=np.zeros(L, np.int64), total=np.zeros(1 + len(land.asks)), part=np.zeros((1, 1 + len(land.asks))),
             )  # fmt: skip
             at, last = first, len(everything)
             while True:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U, SKIPPING
+from fiberloom.mapper.exact.skipped import Skipped, skipped
+from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U
 from fiberloom.model.tables import tile_rows
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Tables for one choice of keeps; the names are those of `fiberloom.mapper.exact.sweep.Terrain`.
+    """Tables for one choice of keeps; the names are those of `fiberloom.mapper.exact.tables.Terrain`.
 
     Attributes:
         most: ``(T, S)`` largest occupancy.
         least: ``(T,)`` least expected share of non-zeros over all tiles.
+        skipped: what gating and skipping leave.
     """
 
     sparse: bool
@@ -39,8 +41,8 @@ class Sparsity:
     whole_nest: Array
     any_metadata: bool
     arrives: Array
-    last_row: Array
     refines: bool
+    skipped: Skipped
 
 
 def is_sparse(p: Any) -> bool:
@@ -68,7 +70,8 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     if not is_sparse(p):
         return Sparsity(
             False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)),
-            np.zeros((L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), np.full(T, -1), False,
+            np.zeros((L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False,
+            skipped(base, keep, parent, nothing[0]),
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
     compressed = p["is_compressed"][:L, :T].astype(bool)
@@ -100,29 +103,15 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
                 decides = level
             arrives[level, t] = decides
     sent, filled = np.ones((L + 1, T, S)), np.ones((L + 1, T, S))
-    last_row = np.full(T, -1, np.int64)
-    entries = [
-        (int(p["saf_kind"][s]), int(p["saf_level"][s]), int(p["option_follower"][o]), int(p["option_leaders"][o]))
-        for s in range(int(p["entries"]))
-        for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s]))
-    ]
+    filtered = skipped(base, keep, parent, empty)
     for row in range(L):
         for t in range(T):
             k = int(parent[row, t])
             if k < 0:
                 continue
-            leaders = 0
-            for kind, level, follower, wanted in entries:
-                source = next((at for at in range(level, L) if keep[at, follower]), -1)
-                if follower == t and source >= k:
-                    leaders |= wanted
-                if follower == t and source == k and kind == SKIPPING and t != int(p["output"]):
-                    for leader in range(T):
-                        if wanted >> leader & 1 and (last_row[leader] < 0 or row < last_row[leader]):
-                            last_row[leader] = row
             left = np.ones(S)
             for leader in range(T):
-                if leaders >> leader & 1:
+                if int(filtered.outer[row, t]) >> leader & 1:
                     left = left * (1.0 - empty[leader])
             sent[row, t] = left * (1.0 - empty[t] if not metadata_at[k, t] and arrives[k, t] >= 0 else 1.0)
             if row > 0:
@@ -136,7 +125,7 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     vanish = all(metadata_at[level, t] for level, t in zip(innermost, inputs, strict=True))
     return Sparsity(
         True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, whole_nest,
-        any_metadata, arrives, last_row, not vanish and not bool(p["compute_skipping"]),
+        any_metadata, arrives, not vanish and not bool(p["compute_skipping"]), filtered,
     )  # fmt: skip
 
 

@@ -13,341 +13,145 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fiberloom.model.compiled import entry_point, kernel
+from fiberloom.mapper.exact.crossing_bounds import all_bounds, nothing_crosses
+from fiberloom.mapper.exact.tables import OPEN, SPEED_SLACK, WINDOW
+from fiberloom.model.compiled import allocates_nothing, entry_point, inlined, kernel
 
-READS, WRITES, BOTH = 0, 1, 2
-"""What a bandwidth limits."""
-
-OPEN, WINDOW, CLOSED = 0, 1, 2
-"""What a loop does to a tensor's reuse: leaves its tile in place, moves a window, or moves on to new elements."""
+allocates_nothing(__name__)
 
 
-class Terrain(NamedTuple):
-    """Arrays that the sweep and the search share, for one choice of keeps. Shapes: L levels, D variables, T tensors,
-    S tile shapes, K kinds of last loop (0: none yet), J lane thresholds."""
+class Spare(NamedTuple):
+    """Scratch of a sweep."""
 
-    count: Any  # (D,) divisors
-    stride: Any  # (D,)
-    extents: Any  # (S, D)
-    digit: Any  # (D, largest bound + 1) place of a divisor among the divisors
-    below: Any  # (L, D, most, most) digits that a temporal loop leads to
-    below_count: Any  # (L, D, most)
-    spread: Any  # (L, n, D) spatial factors
-    spread_count: Any  # (L,)
-    lanes: Any  # (L, n)
-    on_x: Any  # (L, n) bit sets of the variables along X
-    spread_order: Any  # (L, D) order of spatial loops, innermost first
-    linked: Any  # (L, T) whether children of the level pass the tensor's tiles on to each other
-    threshold: Any  # (L + 1, J) least lanes at and inside the level; row L is unused
-    ceiling: Any  # (L + 1, J) most lanes that a completion counted under the threshold has
-    kind_of: Any  # (D,) kind of a loop over each variable
-    status: Any  # (K, T) OPEN, WINDOW, CLOSED
-    first: Any  # (K + 1,) states, one for every number of sweeps told apart, of the kinds before each; W together
-    opens: Any  # (K,) tensor whose sweeps a state of the kind counts; −1: none
-    opens_of: Any  # (C,) the same by group
-    group: Any  # (K,) kinds of one group open the same tensor
-    trails: Any  # (C, D) variables whose loops stand innermost when a group does
-    counted: Any  # (T,) whether any kind counts the tensor's sweeps
-    sweeps_inside: (
-        Any  # (L, n, T, V) place of a number of sweeps times the children that a spread gives the same positions
-    )
-    sequence: Any  # (C, D) variables in the order in which loops of a level are chosen: the trailing ones last
-    outer_count: Any  # (C,) how many do not trail
-    sweeps: Any  # (T, V) numbers of sweeps that are told apart, ascending from 1
-    idle_class: Any  # (T, S) place of `idle` among them
-    parent: Any  # (L + 1, T) keeper outside of what row c + 1 (row 0: compute) is filled from; −1: keeps nothing
-    whole: Any  # (T, S) words of the tile
-    idle: Any  # (T, S) iterations of irrelevant variables outside the tile
-    outside: Any  # (S,) iterations outside the tile
-    size: Any  # (T,) least distinct elements
-    windowed: Any  # (T,)
-    stepped: (
-        Any  # (K + 1, T, S) words that a step of a loop of the kind (row K: of any window) brings to a windowed tile
-    )
-    whole_spread: Any  # (T,) whether it matters how, not only how often, lanes share the tensor
-    asks: Any  # (Q, 2) limited bandwidths: level, and what it limits (`READS`, `WRITES`, `BOTH`)
-    bandwidth: Any  # (Q,) words per cycle and instance
-    pace: Any  # (Q,) cycles per word when all instances share it
-    fits: Any  # (L, S)
-    spatial_shapes: Any  # (L, S) shapes that may stand before a fan-out, rising; the first `spatial_count`
-    spatial_count: Any  # (L,)
-    spatial_row: Any  # (L, S) place of a shape among them; −1
-    temporal_shapes: Any  # the same before a level's loops
-    temporal_count: Any  # (L,)
-    temporal_row: Any  # (L, S)
-    multicast: Any  # (L, T)
-    sends: Any  # (L, T) child row whose parent's traffic is charged at the level's fan-out; −1: none
-    above: Any  # (L,) instances of the level, at most
-    copies: Any  # (L, T) instances that hold the same elements, at most
-    read: Any  # (L + 1, T) energy of a word read at the parent for child row c + 1
-    update: Any  # (L + 1, T)
-    fill: Any  # (L + 1, T) energy of a word filled at the child
-    compact: Any  # (L, T) words of the level's bandwidth that a dense value takes at least
-    sparse: bool
-    sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping and empty tiles leave
-    filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse
-    density: Any  # (T, S) expected share of non-zeros
-    occupied: Any  # (T, S) probability that the tile is not empty
-    overhead: Any  # (L, T, S) vector accesses of a compressed tile over those of full blocks
-    metadata: Any  # (L, T) bits of metadata per dense word, where no other loops than the child's tile decide on them
-    fibres: Any  # (L, T) whether only fibres with a non-zero pay them
-    whole_nest: Any  # (L + 1,) whether every loop outside the child row may still be noticed further in
-    any_metadata: bool  # whether ranks of formats may refuse a complete nest
-    arrives: Any  # (L, T) level whose tile decides whether the tensor's tile here arrives at all; −1: it does
-    last_row: Any  # (T,) innermost child row at which skipping looks at the tensor; −1: none does
-    refines: bool  # whether what skipping finds outside bounds the busy cycles
-
-
-@kernel
-def _slid(g, t, kind, shape, times):
-    """Least words of a tensor when windows slide over it: at least every second of `times` steps is one of the innermost loop."""
-    return max(g.size[t], 0.5 * times * g.stepped[kind, t, shape])
-
-
-@kernel
-def sweep_class(g, t, sweeps):
-    """Place of a number of sweeps: the largest one told apart that is not above it."""
-    n = g.sweeps.shape[1]
-    i = 0
-    while i + 1 < n and g.sweeps[t, i + 1] <= sweeps * (1 + 1e-12):
-        i += 1
-    return i
-
-
-@kernel
-def _shared(p, t, v, shares, uppers):
-    """Lanes of the fan-outs outside that share a tile of tensor `t` inside spread `v`, at most."""
-    T = p.tensors
-    return uppers[t] * min(uppers[T + t], uppers[2 * T + t] * shares[2 * T + t, v])
-
-
-@kernel
-def _tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, shares, uppers, out):
-    """Least energy of tensor `t` across the fan-out of `level`, ``out[0]``, and cycles of every bandwidth, ``out[1:]``.
-
-    `sweeps` counts how often an open tensor was gone through, `kind` is the last loop's, ``uppers[3 T]`` the context (see `contexts`).
-    """
-    energy = read = updated = into = 0.0
-    K = g.status.shape[0]
-    Q = g.asks.shape[0]
-    row = g.sends[level, t]
-    if row >= 0:
-        k = g.parent[row, t]
-        upper = _shared(p, t, v, shares, uppers)
-        if row == 0:
-            content = g.outside[0] / upper
-            if g.multicast[level, t]:
-                content *= shares[p.tensors + t, v] / g.lanes[level, v]
-        else:
-            if status == OPEN:
-                if g.windowed[t]:
-                    times = g.outside[before] / g.idle[t, before] * sweeps
-                    content = _slid(g, t, K, after, times * shares[p.tensors + t, v] / upper)
-                else:
-                    content = g.size[t] * max(1.0, sweeps / upper)
-            elif status == WINDOW:
-                content = _slid(g, t, kind, after, g.outside[before] * shares[p.tensors + t, v] / upper)
-            elif g.windowed[t]:
-                content = g.whole[t, after] * g.outside[before] * shares[p.tensors + t, v] / upper
-            else:
-                content = g.size[t] * max(1.0, g.idle[t, before] / upper)
-            if not g.multicast[level, t]:
-                content *= shares[t, v]
-        share = g.sent_share[row, t, after if row > 0 else 0] if g.sparse else 1.0
-        if t == p.output:
-            updated = content
-            content = max(0.0, content - g.size[t] * g.copies[k, t])
-        read = content
-        energy += (updated * g.update[row, t] + read * g.read[row, t]) * share
-        read *= share
-        updated *= share
-    if level > 0 and g.parent[level, t] >= 0:
-        if status == OPEN:
-            if g.windowed[t]:
-                into = _slid(g, t, K, after, g.outside[after] / g.idle[t, before] * sweeps)
-            else:
-                into = g.size[t] * sweeps * shares[t, v]
-        elif status == WINDOW:
-            into = _slid(g, t, kind, after, g.outside[after])
-        elif g.windowed[t]:
-            into = g.whole[t, after] * g.outside[after]
-        else:
-            into = g.size[t] * g.idle[t, after]
-        if t == p.output:
-            into = max(0.0, into - g.size[t] * g.copies[level - 1, t])
-        if g.sparse:
-            into *= g.filled_share[level, t, after]
-        energy += into * g.fill[level, t]
-    out[0] = energy
-    for q in range(Q):
-        at, limits = g.asks[q, 0], g.asks[q, 1]
-        words = 0.0
-        if row >= 0 and g.parent[row, t] == at:
-            words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[at, t]
-        if at == level - 1 and limits != READS:
-            words += into * g.compact[at, t]
-        out[1 + q] = words * g.pace[q]
-
-
-@kernel
-def _open_bounds(p, g, level, v, before, after, t, shares, uppers, out):
-    """`_tensor_bound` of an open tensor for every number of sweeps told apart that there can be, ``out[V, 1 + Q]``."""
-    V, Q = g.sweeps.shape[1], g.asks.shape[0]
-    row = g.sends[level, t]
-    keeps = level > 0 and g.parent[level, t] >= 0
-    size = g.size[t]
-    parent = g.parent[row, t] if row >= 0 else 0
-    child = level - 1
-    # words = the larger of the whole and of what rises with sweeps
-    rising = rising_inside = size
-    if g.windowed[t]:
-        steps = 0.5 * g.stepped[g.status.shape[0], t, after] / g.idle[t, before]
-        rising = steps * g.outside[before] * shares[p.tensors + t, v]
-        rising_inside = steps * g.outside[after] / shares[t, v]
-    copies = 1.0 if g.multicast[level, t] else shares[t, v]
-    scale = 1.0 / _shared(p, t, v, shares, uppers) if row >= 0 else 0.0
-    first = first_inside = 0.0
-    if t == p.output:
-        if row >= 0:
-            first = size * g.copies[parent, t]
-        if keeps:
-            first_inside = size * g.copies[child, t]
-    whole = 0.0
-    if row == 0:
-        whole = g.outside[0] * scale
-        if g.multicast[level, t]:
-            whole *= shares[p.tensors + t, v] / g.lanes[level, v]
-    share = inside = 1.0
-    if g.sparse:
-        if row >= 0:
-            share = g.sent_share[row, t, after if row > 0 else 0]
-        if keeps:
-            inside = g.filled_share[level, t, after]
-    for i in range(V):
-        times = g.sweeps[t, i]
-        if times > g.idle[t, before]:
-            break
-        energy = read = updated = into = 0.0
-        if row >= 0:
-            read = whole if row == 0 else max(size, rising * times * scale) * copies
-            if t == p.output:
-                updated = read * share
-                read = max(0.0, read - first)
-            read *= share
-            energy = updated * g.update[row, t] + read * g.read[row, t]
-        if keeps:
-            into = max(size, rising_inside * times * shares[t, v])
-            into = max(0.0, into - first_inside) * inside
-            energy += into * g.fill[level, t]
-        out[i, 0] = energy
-        for q in range(Q):
-            at, limits = g.asks[q, 0], g.asks[q, 1]
-            words = 0.0
-            if row >= 0 and parent == at:
-                words += ((read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)) * g.compact[
-                    at, t
-                ]
-            if at == child and limits != READS:
-                words += into * g.compact[at, t]
-            out[i, 1 + q] = words * g.pace[q]
+    parts: Any  # (T (3 + K + V), 1 + Q)
+    base: Any  # (1 + Q,)
+    left: Any  # (T V,)
+    closed: Any  # (T,)
+    rows: Any  # (n, J)
+    plain: Any  # (n,)
+    way: Any  # (n, rows at a time, 3)
+    ways: Any  # (n,)
 
 
 @entry_point
-def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, total, part):
-    """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`, and cycles.
+def sweep_spatial(p, g, level, inner, out, first, last, shares, uppers, turn, spare):
+    """``out[C, A, W, J + Q]``: least energies and cycles from before the fan-out of `level`, by context, for those of its `A` shapes
+    that can be there (`spatial_shapes`) from `first` to `last`; ``inner[C', B, W, J' + Q]`` likewise from inside it.
 
-    `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop, `sweeps` those of
-    the tensor that it leaves open, ``uppers[3 T]`` the context. ``total[1 + Q]`` gets them; `part` is scratch of its shape.
+    ``uppers[C, 4 T]`` are the contexts here, ``turn[C, n]`` the one inside each spread, `spare` is scratch (see `Spare`).
     """
-    total[:] = 0.0
-    for t in range(p.tensors):
-        times = sweeps if t == g.opens[kind] else 1.0
-        _tensor_bound(p, g, level, v, before, after, t, g.status[kind, t], kind, times, shares, uppers, part)
-        for c in range(total.shape[0]):
-            total[c] += part[c]
-
-
-@entry_point
-def sweep_spatial(p, g, level, inner, out, inner_rows, shares, uppers, turn, parts, swept, base):
-    """``out[A, W, J + Q]``: least energies and cycles from before the fan-out of `level`, for its `A` shapes that can be there
-    (`spatial_shapes`); ``inner[C, B, W, J' + Q]`` likewise from inside it, by context.
-    ``uppers[3 T]`` is the context here, ``turn[n]`` the one inside each spread.
-
-    ``parts[T, 3 + K, 1 + Q]``, ``swept[T, V, 1 + Q]`` and ``base[1 + Q]`` are scratch.
-    """
-    K, columns = g.status.shape[0], out.shape[2]
-    Q = g.asks.shape[0]
-    J = columns - Q
-    inner_J = inner.shape[3] - Q
-    T = p.tensors
-    out[:] = np.inf
+    K, V, columns = g.status.shape[0], g.sweeps.shape[1], out.shape[3]
+    Q, T = g.asks.shape[0], p.tensors
+    inner_columns = inner.shape[3]
+    J, inner_J = columns - Q, inner_columns - Q
+    from_, to_ = inner.reshape(-1), out.reshape(-1)
+    parts, base, left = spare.parts, spare.base, spare.left
+    parts[:] = 0.0
+    left[:] = 1.0
+    spare.closed[:] = 1.0
+    decides = False  # whether skipping here has a part in how fast a mapping is
+    for t in range(T):
+        decides = decides or g.busy_set[level, t] >= 0
     for v in range(g.spread_count[level]):
-        context = turn[v]
-        if context < 0:
-            continue
-        lanes = g.lanes[level, v]
-        for j in range(J):  # inner threshold that serves: the largest not above what is still needed
-            need = g.threshold[level, j] / lanes
-            chosen = 0
-            for i in range(inner_J):
-                if g.threshold[level - 1, i] <= need * (1 + 1e-12) if level > 0 else False:
-                    chosen = i
-            if level == 0:
-                chosen = 0 if lanes >= g.threshold[level, j] else -1
-            elif need > g.threshold[level - 1, inner_J - 1] * (1 + 1e-12):
-                chosen = -1
-            inner_rows[j] = chosen
-        for a in range(out.shape[0]):
+        spare.plain[v] = _serving(g, level, inner_J, J, g.lanes[level, v], spare.rows, v) and not decides
+    for v in range(g.spread_count[level]):
+        spare.ways[v] = 0
+        for a in range(first, last):
             s = g.spatial_shapes[level, a]
-            if not divides(p, g, s, level, v):
+            if divides(p, g, s, level, v):
+                after = shape_inside(p, g, s, level, v)
+                if after == 0 if level == 0 else g.fits[level - 1, after]:
+                    n = spare.ways[v]
+                    spare.way[v, n, 0], spare.way[v, n, 1] = a, after
+                    spare.way[v, n, 2] = g.temporal_row[level - 1, after] if level > 0 else 0
+                    spare.ways[v] = n + 1
+    for context in range(out.shape[0]):
+        rows = out.shape[2] * columns
+        for at in range((context * out.shape[1] + first) * rows, (context * out.shape[1] + last) * rows):
+            to_[at] = np.inf
+        for v in range(g.spread_count[level]):
+            if turn[context, v] < 0:
                 continue
-            after = shape_inside(p, g, s, level, v)
-            if level == 0:
-                if after != 0:
-                    continue
-            elif not g.fits[level - 1, after]:
-                continue
-            row = g.temporal_row[level - 1, after] if level > 0 else 0
-            for t in range(T):
-                _tensor_bound(p, g, level, v, s, after, t, CLOSED, 0, 1.0, shares, uppers, parts[t, CLOSED])
-                for k in range(K if g.windowed[t] else 0):
-                    if g.status[k, t] == WINDOW:
-                        _tensor_bound(p, g, level, v, s, after, t, WINDOW, k, 1.0, shares, uppers, parts[t, 3 + k])
-                if not g.counted[t]:
-                    _tensor_bound(p, g, level, v, s, after, t, OPEN, 0, 1.0, shares, uppers, parts[t, OPEN])
-                if g.counted[t]:
-                    _open_bounds(p, g, level, v, s, after, t, shares, uppers, swept[t])
-                    parts[t, OPEN] = swept[t, 0]
-            for k in range(K):
-                open_ = g.opens[k]
-                for c in range(Q + 1):
-                    base[c] = 0.0
+            for x in range(spare.ways[v]):
+                a, after, row = spare.way[v, x, 0], spare.way[v, x, 1], spare.way[v, x, 2]
+                s = g.spatial_shapes[level, a]
+                here = (context * out.shape[1] + a) * rows
+                there = (turn[context, v] * inner.shape[1] + row) * inner.shape[2] * inner_columns
+                for t in range(T):
+                    if not nothing_crosses(g, level, t):
+                        spare.closed[t] = all_bounds(
+                            p, g, level, v, s, after, t, shares, uppers, context, parts, left, x > 0 and g.constant[level, t]
+                        )
+                speed = -1.0
+                for k in range(K):
+                    open_ = g.opens[k]
+                    for c in range(Q + 1):
+                        base[c] = 0.0
+                    others_left = 1.0
                     for t in range(T):
                         if t != open_:
+                            others_left *= spare.closed[t]
                             status = g.status[k, t]
-                            base[c] += parts[t, 3 + k if status == WINDOW else status, c]
-                for i in range(g.idle_class[open_, s] + 1 if open_ >= 0 else 1):
-                    here, to = g.first[k] + i, g.first[k]
-                    if open_ >= 0:
-                        to += g.sweeps_inside[level, v, open_, i]
-                    if level > 0 and inner[context, row, to, 0] == np.inf:
-                        continue
-                    energy = base[0] + (swept[open_, i, 0] if open_ >= 0 else 0.0)
-                    for j in range(J):
-                        at = inner_rows[j]
-                        if at >= 0:
-                            there = energy + (inner[context, row, to, at] if level > 0 else 0.0)
-                            least = out[a, here, j]
-                            out[a, here, j] = there if there < least else least
-                    for q in range(Q):
-                        c = base[1 + q]
-                        if open_ >= 0:
-                            c += swept[open_, i, 1 + q]
+                            at = t * (3 + K + V) + (3 + k if status == WINDOW else status)
+                            for c in range(Q + 1):
+                                base[c] += parts[at, c]
+                    width = g.idle_class[open_, s] + 1 if open_ >= 0 else 1
+                    opened = max(0, open_)
+                    swept = opened * (3 + K + V) + 3 + K
+                    target = here + g.first[k] * columns
+                    for i in range(width):
+                        source = there
                         if level > 0:
-                            c += inner[context, row, to, inner_J + q]
-                        out[a, here, J + q] = min(out[a, here, J + q], c)
+                            place = g.first[k] + (g.sweeps_inside[level, v, open_, i] if open_ >= 0 else 0)
+                            source += place * inner_columns
+                        if from_[source] < np.inf:
+                            energy = base[0]
+                            if open_ >= 0:
+                                energy += parts[swept + i, 0]
+                            if spare.plain[v]:
+                                for j in range(J):
+                                    cost, least = energy + from_[source + j], to_[target + j]
+                                    to_[target + j] = cost if cost < least else least
+                            else:
+                                if decides:
+                                    share = others_left * (left[opened * V + i] if open_ >= 0 else 1.0)
+                                    if g.lanes[level, v] / share != speed:
+                                        speed = g.lanes[level, v] / share
+                                        _serving(g, level, inner_J, J, speed, spare.rows, v)
+                                for j in range(J):
+                                    at = spare.rows[v, j]
+                                    if at >= 0:
+                                        cost, least = energy + from_[source + at], to_[target + j]
+                                        to_[target + j] = cost if cost < least else least
+                            for q in range(Q):
+                                cost, least = base[1 + q] + from_[source + inner_J + q], to_[target + J + q]
+                                if open_ >= 0:
+                                    cost += parts[swept + i, 1 + q]
+                                to_[target + J + q] = cost if cost < least else least
+                        target += columns
 
 
+@inlined
+@kernel
+def _serving(g, level, inner_J, J, speed, out, at):
+    """For every threshold of a level the largest of those inside that is not above what is still needed, ``out[at, J]``; −1: out of
+    reach. Returns whether each is served by its own number."""
+    slack = 1 + 1e-12 if g.boost[level] == 1.0 else 1 + SPEED_SLACK
+    same = J == inner_J
+    i = 0
+    for j in range(J):
+        need = g.threshold[level, j] / speed
+        if level == 0:
+            out[at, j] = 0 if need <= slack else -1
+        else:
+            while i + 1 < inner_J and g.threshold[level - 1, i + 1] <= need * slack:
+                i += 1
+            out[at, j] = i if need <= g.threshold[level - 1, inner_J - 1] * slack else -1
+        same = same and out[at, j] == j
+    return same
+
+
+@inlined
 @kernel
 def divides(p, g, s, level, v):
     """Whether a spread divides a shape."""
@@ -358,6 +162,7 @@ def divides(p, g, s, level, v):
     return True
 
 
+@inlined
 @kernel
 def shape_inside(p, g, s, level, v):
     """Shape after spread `v`; the factors divide."""
@@ -367,6 +172,7 @@ def shape_inside(p, g, s, level, v):
     return number
 
 
+@inlined
 @kernel
 def _widths(g, open_, s, n):
     """Numbers in use in a row of scratch: those of the sweeps that there can be outside shape `s`."""
@@ -449,7 +255,10 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
             if count == 0 or g.below[level, d, digit, count - 1] != digit:
                 still = False
         if still:
-            out[b] = after[g.spatial_row[level, s]]
+            a = g.spatial_row[level, s]
+            for state in range(after.shape[1]):
+                for j in range(n):
+                    out[b, state, j] = after[a, state, j]
     turned[:] = np.inf
     for kind in range(1, K):
         group, open_ = g.group[kind], g.opens[kind]
@@ -487,7 +296,7 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
             s = g.temporal_shapes[level, b]
             a = g.spatial_row[level, s]
             for k in range(K):
-                goes_on = open_ >= 0 and g.status[k, open_] == OPEN
+                goes_on = k > 0 and open_ >= 0 and g.status[k, open_] == OPEN
                 for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
                     at = i * n if g.opens[k] == open_ else 0
                     state = g.first[k] + i

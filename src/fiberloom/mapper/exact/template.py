@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fiberloom.mapper.exact.contexts import Contexts
 from fiberloom.mapper.exact.ground import Ground
-from fiberloom.mapper.exact.sweep import Terrain
+from fiberloom.mapper.exact.tables import Terrain
 from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapping.space import MapSpace
 
@@ -33,7 +33,10 @@ class Sweep(NamedTuple):
 
 @dataclass
 class Template:
-    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it, whether its bounds were refined."""
+    """One choice of keeps: its tables, its loop orders, whether a beam has looked at it, whether its bounds were refined.
+
+    Of the computations, at least `busy` take a cycle: `start`, but for what the bounds know to be skipped.
+    """
 
     base: Ground
     keep: Array
@@ -42,6 +45,7 @@ class Template:
     order_first: Array
     compute_pj: float
     busy: float
+    start: float
     contexts: Contexts
     tried: bool = False
     refined: bool = False

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.mapper.exact.ground import Ground, passes_on
-from fiberloom.mapper.exact.sparsity import sparsity
-from fiberloom.mapper.exact.sweep import BOTH, READS, WRITES, Terrain
+from fiberloom.mapper.exact.skipped import only_skips
+from fiberloom.mapper.exact.sparsity import Sparsity, sparsity
+from fiberloom.mapper.exact.tables import BOTH, READS, WRITES, Terrain
 from fiberloom.model.counting import FILL, READ, UPDATE
 
 Array = NDArray[Any]
@@ -20,6 +21,20 @@ Array = NDArray[Any]
 def _may_loop(base: Ground, level: int) -> bool:
     """Whether a level may have temporal loops at all."""
     return any(int(choices[-1]) > 1 for choices in base.space.temporal_choices[level])
+
+
+def _constant(base: Ground, thin: Sparsity, sends: Array, parent: Array) -> Array:
+    """``(L, T)`` see `Terrain.constant`: no windows, and nothing that formats, gating or skipping leave out."""
+    p = base.problem.arrays[0]
+    L, T = sends.shape
+    found = np.tile(p["is_simple"][:T].astype(np.uint8), (L, 1))
+    for level, t in itertools.product(range(L), range(T)) if thin.sparse else ():
+        rows = {level, int(sends[level, t])} - {-1}
+        if any(thin.skipped.own_set[row, t] >= 0 or (thin.metadata[parent[row, t], t] > 0) for row in rows):
+            found[level, t] = False
+        if any((thin.sent_share[row, t] < 1).any() or (thin.filled_share[row, t] < 1).any() for row in rows):
+            found[level, t] = False
+    return found
 
 
 def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
@@ -56,7 +71,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
     copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
     sends = np.full((L, T), -1, np.int64)
-    read, update, fill = (np.zeros((L + 1, T)) for _ in range(3))
+    read, update, fill, metadata_read, metadata_update = np.zeros((5, L + 1, T))
     for row in range(L):
         for t in range(T):
             k = parent[row, t]
@@ -71,6 +86,11 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
             sends[at, t] = row
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["values_per_access"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
+            if row > 0 and thin.metadata[k, t] > 0 and p["metadata_width"][k] > 0 and not p["has_metadata"][row - 1, t]:
+                vectors = thin.metadata[k, t] / float(p["metadata_width"][k]) / max(1, int(p["cluster"][k]))
+                vectors *= thin.occupied[t].min() if thin.fibres[k, t] else 1.0
+                metadata_read[row, t] = float(p["energy"][k, 3 + READ, 0]) * vectors
+                metadata_update[row, t] = float(p["energy"][k, 3 + UPDATE, 0]) * vectors
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
             update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
             if row > 0:
@@ -78,7 +98,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
                 inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
             if t == int(p["output"]) and not p["is_simple"][t]:
-                read[row, t] = fill[row, t] = 0.0  # first visits of elements that windows share are not bounded
+                read[row, t] = fill[row, t] = metadata_read[row, t] = 0.0  # first visits of elements that windows share are not bounded
     limited = [
         (level, what, float(p[name][level]))
         for level in range(L)
@@ -98,7 +118,10 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
     multicast = np.asarray(space.multicast, np.uint8)
     windowed = ~p["is_simple"][:T].astype(bool)
-    threshold, ceiling = base.thresholds(least)
+    refines = thin.refines
+    filtered = thin.skipped
+    boost = filtered.boosts(base) if refines else np.ones(L)
+    threshold, ceiling, floor_share = base.thresholds(least, boost)
     return Terrain(
         count=points.count,
         stride=points.stride,
@@ -159,6 +182,18 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         whole_nest=thin.whole_nest,
         any_metadata=thin.any_metadata,
         arrives=thin.arrives,
-        last_row=thin.last_row,
-        refines=thin.refines,
+        last_row=filtered.last_row,
+        refines=refines,
+        left=filtered.left,
+        grown=filtered.grown,
+        own_set=filtered.own_set,
+        busy_set=filtered.busy_set if refines else np.full_like(filtered.busy_set, -1),
+        told=filtered.told,
+        metadata_read=metadata_read,
+        metadata_update=metadata_update,
+        constant=_constant(base, thin, sends, parent),
+        runs=base.runs,
+        boost=boost,
+        floor_share=floor_share,
+        busy_pj=float(p["compute_energy"][0]) if refines and only_skips(p) else 0.0,
     )
