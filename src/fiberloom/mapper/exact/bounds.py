@@ -27,7 +27,7 @@ class Stop(Exception):
 
 
 class Bounds:
-    """Sweeps by what decides on them, in at most three quarters of `memory` bytes; `late` says whether time is up."""
+    """Sweeps by what decides on them, in about half of `memory` bytes; `late` says whether time is up."""
 
     def __init__(self, problem: Problem, memory: float, late: Callable[[], bool]) -> None:
         self.problem, self.memory, self.late = problem, memory, late
@@ -57,8 +57,8 @@ class Bounds:
             )  # fmt: skip
             key = b"".join(a.tobytes() for a in told)
             if key not in self.sweeps:
-                if sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.75:
-                    self.sweeps.clear()
+                while len(self.sweeps) > level and sum(s.nbytes for s in self.sweeps.values()) > self.memory * 0.5:
+                    del self.sweeps[next(iter(self.sweeps))]  # the oldest
                 n, A, B = (
                     _columns(template, level),
                     int(land.spatial_count[level]),
@@ -68,7 +68,7 @@ class Bounds:
                 before, outer = np.empty((C, A, W, n)), np.empty((C, B, W, n))
                 turned = np.empty((C, len(base.trails), A, n))
                 none, some = self._room(2, A, V * n)
-                least, loose = np.empty((2, A, n))
+                least, loose, fresh = np.empty((3, A, n))
                 step = max(1, min(A, _NUMBERS // (W * n), _STEP // (C * len(base.spreads[level].factors))))
                 spare = spare._replace(way=np.zeros((ways, step, 3), np.int64))
                 for first in range(0, A, step):
@@ -79,7 +79,7 @@ class Bounds:
                     if self.late():
                         raise Stop
                 for c in range(C):
-                    sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose)
+                    sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose, fresh)
                     if self.late():
                         raise Stop
                 self.sweeps[key] = Sweep(before, outer, turned)

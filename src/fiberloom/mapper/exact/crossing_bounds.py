@@ -87,6 +87,7 @@ def tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, run, sh
     Q = g.asks.shape[0]
     row = g.sends[level, t]
     sent_left = own_left = all_left = 1.0
+    listed = g.sparse and row > 0 and g.whole[t, after] > 1.0  # formats list what crosses
     if g.sparse:
         if row >= 0 and g.own_set[row, t] >= 0:
             box = _box(p, g, level, v, row, after, t)
@@ -133,7 +134,7 @@ def tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, run, sh
         read = content * share
         updated *= share
         energy += updated * g.update[row, t] + read * g.read[row, t]
-        if g.sparse and row > 0 and g.whole[t, after] > 1.0:
+        if listed:
             energy += updated * g.metadata_update[row, t] + read * g.metadata_read[row, t]
     if level > 0 and g.parent[level, t] >= 0:
         if status == OPEN:
@@ -157,10 +158,11 @@ def tensor_bound(p, g, level, v, before, after, t, status, kind, sweeps, run, sh
         limited, limits = g.asks[q, 0], g.asks[q, 1]
         words = 0.0
         if row >= 0 and g.parent[row, t] == limited:
-            words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+            values = (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+            words += values * (g.compact[limited, t] + (g.metadata_words[row, t] if listed else 0.0))
         if limited == level - 1 and limits != READS:
-            words += into
-        out[at, 1 + q] = words * g.compact[limited, t] * g.pace[q]
+            words += into * g.compact[limited, t]
+        out[at, 1 + q] = words * g.pace[q]
     return all_left
 
 
@@ -201,6 +203,7 @@ def open_bounds(p, g, level, v, before, after, t, shares, uppers, context, out, 
         fill_pj = g.fill[level, t]
     sent = filled = busy = box = box_inside = -1
     share = share_inside = 1.0
+    listed = 0.0  # words of metadata
     if g.sparse:
         if row >= 0:
             share = g.sent_share[row, t, after if row > 0 else 0]
@@ -210,6 +213,7 @@ def open_bounds(p, g, level, v, before, after, t, shares, uppers, context, out, 
             if row > 0 and g.whole[t, after] > 1.0:
                 read_pj += g.metadata_read[row, t]
                 update_pj += g.metadata_update[row, t]
+                listed = g.metadata_words[row, t]
         if keeps:
             share_inside = g.filled_share[level, t, after]
         filled, busy = g.own_set[level, t], g.busy_set[level, t]
@@ -247,10 +251,11 @@ def open_bounds(p, g, level, v, before, after, t, shares, uppers, context, out, 
             limited, limits = g.asks[q, 0], g.asks[q, 1]
             words = 0.0
             if row >= 0 and parent == limited:
-                words += (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+                values = (read if limits != WRITES else 0.0) + (updated if limits != READS else 0.0)
+                words += values * (g.compact[limited, t] + listed)
             if limited == child and limits != READS:
-                words += into
-            out[at + i, 1 + q] = words * g.compact[limited, t] * g.pace[q]
+                words += into * g.compact[limited, t]
+            out[at + i, 1 + q] = words * g.pace[q]
 
 
 @inlined

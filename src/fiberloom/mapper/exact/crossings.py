@@ -57,13 +57,13 @@ def _copies(p, level, instances):
 
 @inlined
 @kernel
-def _ask(p, g, label, level, t, read, written):
-    """Values of tensor `t` that an instance of a level reads and writes take their cycles."""
+def _ask(g, label, level, read, written):
+    """Words that an instance of a level reads and writes take their cycles."""
     for q in range(g.asks.shape[0]):
         if g.asks[q, 0] == level:
             limits = g.asks[q, 1]
             values = (read if limits != WRITES else 0.0) + (written if limits != READS else 0.0)
-            label.asked[q] += values * p.demand[level, t] / g.bandwidth[q]
+            label.asked[q] += values / g.bandwidth[q]
 
 
 @kernel
@@ -73,11 +73,11 @@ def cross(p, g, m, w, level, t, label):
     read, updated, filled, passed = _crossing_words(p, g, m, w, level, t)
     energy = read * p.energy[k, READ, ACTUAL] + updated * p.energy[k, UPDATE, ACTUAL]
     energy *= _copies(p, k, float(w.used_instances[k + 1])) / p.values_per_access[k, t]
-    _ask(p, g, label, k, t, read, updated)
+    _ask(g, label, k, read * p.demand[k, t], updated * p.demand[k, t])
     if level > 0:
         copies = _copies(p, c, float(w.used_instances[level])) / p.values_per_access[c, t]
         energy += (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL]) * copies
-        _ask(p, g, label, c, t, passed, filled)
+        _ask(g, label, c, passed * p.demand[c, t], filled * p.demand[c, t])
     return energy
 
 
@@ -135,19 +135,31 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     energy = read * vectors * (surviving * p.energy[k, READ, ACTUAL] + gone * p.energy[k, READ, kind])
     energy += updated * vectors * (surviving * p.energy[k, UPDATE, ACTUAL] + gone * p.energy[k, UPDATE, kind])
     passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
-    _ask(p, g, label, k, t, read * share * passing, updated * share * passing)
+    taken = share * passing * p.demand[k, t]
+    _ask(g, label, k, read * taken, updated * taken)
     if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
         # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
         bits = g.metadata[k, t]
+        if level > 0 and g.windowed[t]:  # what tiles share, each of them lists
+            tiles = 1.0
+            for d in range(p.variables):
+                if p.is_relevant[t, d]:
+                    tiles *= g.extents[shapes[k], d] // g.extents[shape, d]
+            bits *= tiles * g.whole[t, shape] / g.whole[t, shapes[k]]
         if g.fibres[k, t]:
             bits *= g.occupied[t, shape] if level > 0 else 0.0
+        into = 0.0
+        if g.parent[k + 1, t] >= 0:
+            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
+        if level > 0 and not p.has_metadata[c, t] and g.whole[t, shape] > 1:
+            words = bits / p.word_bits[k]
+            _ask(g, label, k, read * words * passing, updated * words * passing + into * words * outside)
         vectors = bits / p.metadata_width[k] * copies
         pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
         pending += (
             updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
         )
         if g.parent[k + 1, t] >= 0:
-            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
             pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
         label.pending[t] += pending
     if level == 0 or not p.has_metadata[c, t]:
@@ -159,7 +171,8 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
         share_inside = _arriving(p, g, c, t, shapes)
         vectors = share_inside * _copies(p, c, children) * g.overhead[c, t, shape] / p.values_per_access[c, t]
         energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
-        _ask(p, g, label, c, t, passed * share_inside * surviving, filled * share_inside * surviving)
+        taken = share_inside * surviving * p.demand[c, t]
+        _ask(g, label, c, passed * taken, filled * taken)
         if p.is_compressed[k, t] and not p.is_compressed[c, t]:
             energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
             if t == p.output:

@@ -28,7 +28,7 @@ _LEAST_SWEEPS: Final = 5
 _FINER_SWEEPS: Final = (64, 48, 32, 24, 16, 12, 8, _LEAST_SWEEPS)
 _TABLE_NUMBERS: Final = 3_000_000
 """Most numbers in one table of bounds; fewer lanes and sweeps are told apart beyond."""
-_SPEEDS: Final = 8
+_SPEEDS: Final = 5
 """Speeds told apart where skipping has a part in them."""
 _SPEED_STEP: Final = 0.04
 """Logarithm of the ratio below which two speeds need not be told apart."""

@@ -69,7 +69,7 @@ _DRAWS: Final = 16
 _DRAW_SECONDS: Final = 0.4
 """Time for draws, and again for moves, before a long search."""
 _MOVE_SECONDS: Final = 3.0
-_SPEEDS: Final = 20
+_SPEEDS: Final = 14
 """Speeds told apart in refined bounds where skipping has a part in them."""
 _TRIED_SPEEDS: Final = 400
 _CHUNK: Final = 128
@@ -175,20 +175,20 @@ class ExactSearch:
             if self._late():
                 raise Stop
         self._beams(templates, _BEAMS[0])
-        if self.cut < self._value() * _REFINE:
-            for i, template in enumerate(templates):
-                if not self._hopeless(template):
-                    self._refine(template)
-                    template.tried = False
-                self._tell({"refined": i + 1})
-            self._beams(templates, _BEAMS[0], _PATIENCE)
+        refine = self.cut < self._value() * _REFINE
         if self.cut < self._value() * _CLOSE:
-            self._beams(templates, _BEAMS[1], _PATIENCE)
+            if not refine:
+                self._beams(templates, _BEAMS[1], _PATIENCE)
             if self.cut < self._value() * _CLOSE and base.points.size >= _MOVE_SHAPES:
                 self._move(_MOVE_SECONDS)
         dropped = math.inf
         for i, template in enumerate(templates):
             self.cut = min([dropped, *(self._root_value(t) for t in templates[i:])])
+            if refine and not self._hopeless(template):
+                self._refine(template)
+                for beam in _BEAMS if i < _PATIENCE else ():
+                    self._layers(template, beam)
+                self._tell({"refined": i + 1})
             if self._hopeless(template):
                 continue
             self.others = min([dropped, *(self._root_value(t) for t in templates[i + 1 :])])
@@ -225,7 +225,7 @@ class ExactSearch:
         land = template.land._replace(threshold=threshold, ceiling=ceiling, floor_share=share)
         rows = (land.spatial_count + land.temporal_count) * (np.isfinite(threshold[:-1]).sum(axis=1) + len(land.asks))
         large = int((rows > rows.max() / 4).sum())
-        room = min(_CONTEXT_NUMBERS, self.memory / 4 / np.dtype(float).itemsize / large)
+        room = min(_CONTEXT_NUMBERS, self.memory / 3 / np.dtype(float).itemsize / large)
         template.base = base = base.finer(int(room / _LEAST_CONTEXTS / rows.max()))
         template.land = land = land._replace(
             sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first, runs=base.runs

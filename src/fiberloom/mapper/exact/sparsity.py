@@ -147,8 +147,12 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             plain_child = child >= 0 and not metadata_at[child, t]
             inside = 1 if plain_child else int(p["format_ranks"][child, t])
             uniform = bool(np.ptp(density[t]) < 1e-12)
+            unlimited = all(
+                np.isinf(p[name][level]) for name in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
+            )
             free = (
                 ranks > inside
+                and (plain_child or unlimited)  # cycles of metadata are known as soon as the child's tile is
                 and not paid[1:].any()
                 and child >= 0
                 and uniform

@@ -228,13 +228,13 @@ def _still(g, level, d, values, open_, n):
 
 
 @entry_point
-def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
+def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose, fresh):
     """``out[B, W, J + Q]``: least energies and cycles from before the temporal loops of `level`, for the `B` shapes that can be
     there (`temporal_shapes`); ``after[A, W, J + Q]`` from after them.
 
     The innermost loop is of some kind, and with it stand all loops that leave the same tensor open: the run that is longest.
     ``turned[C, A, J + Q]`` gets the least from before the loops outside a run of each group, some of which may be behind already.
-    `none`, `some` are scratch ``(A, V·(J + Q))``, `least`, `loose` ``(A, J + Q)``.
+    `none`, `some` are scratch ``(A, V·(J + Q))``, `least`, `loose`, `fresh` ``(A, J + Q)``.
     """
     A, _, n = after.shape
     K = g.status.shape[0]
@@ -260,6 +260,7 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
                 for j in range(n):
                     out[b, state, j] = after[a, state, j]
     turned[:] = np.inf
+    fresh[:] = np.inf  # whatever the loops here, if no run of outer ones goes on
     for kind in range(1, K):
         group, open_ = g.group[kind], g.opens[kind]
         for a in range(A):
@@ -292,18 +293,24 @@ def sweep_temporal(p, g, level, after, out, turned, none, some, least, loose):
         for a in range(A):
             for j in range(n):
                 turned[group, a, j] = min(turned[group, a, j], loose[a, j] if pinned else least[a, j])
+                fresh[a, j] = min(fresh[a, j], least[a, j])
         for b in range(out.shape[0]):
             s = g.temporal_shapes[level, b]
             a = g.spatial_row[level, s]
-            for k in range(K):
-                goes_on = k > 0 and open_ >= 0 and g.status[k, open_] == OPEN
-                for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
-                    at = i * n if g.opens[k] == open_ else 0
-                    state = g.first[k] + i
-                    for j in range(n):
-                        there, here = least[a, j], out[b, state, j]
-                        out[b, state, j] = there if there < here else here
-                    if goes_on:
+            for k in range(1, K):
+                if open_ >= 0 and g.status[k, open_] == OPEN:
+                    for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
+                        at = i * n if g.opens[k] == open_ else 0
+                        state = g.first[k] + i
                         for j in range(n):
                             there, here = some[a, at + j], out[b, state, j]
                             out[b, state, j] = there if there < here else here
+    for b in range(out.shape[0]):
+        s = g.temporal_shapes[level, b]
+        a = g.spatial_row[level, s]
+        for k in range(K):
+            for i in range(g.idle_class[g.opens[k], s] + 1 if g.opens[k] >= 0 else 1):
+                state = g.first[k] + i
+                for j in range(n):
+                    there, here = fresh[a, j], out[b, state, j]
+                    out[b, state, j] = there if there < here else here

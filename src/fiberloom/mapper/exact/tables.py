@@ -95,6 +95,7 @@ class Terrain(NamedTuple):
     told: Any  # (T,) whether a tensor is such a leader
     metadata_read: Any  # (L + 1, T) energy of the metadata of a dense word read at the parent, if the tile is not a single word
     metadata_update: Any  # (L + 1, T)
+    metadata_words: Any  # (L + 1, T) words of the parent's bandwidth that they take
     constant: Any  # (L, T) whether the tensor's cost at a fan-out is the same for all shapes while it stays put
     runs: Any  # (T,) whether sweeps tell exactly for how many steps the tensor stays put
     boost: Any  # (L,) most by which skipping at and inside a level speeds computations up beyond its lanes

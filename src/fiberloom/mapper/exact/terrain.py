@@ -71,7 +71,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
     copies = np.array([most_copies[level + 1 :].prod(axis=0) for level in range(L)])
     sends = np.full((L, T), -1, np.int64)
-    read, update, fill, metadata_read, metadata_update = np.zeros((5, L + 1, T))
+    read, update, fill, metadata_read, metadata_update, metadata_words = np.zeros((6, L + 1, T))
     for row in range(L):
         for t in range(T):
             k = parent[row, t]
@@ -87,8 +87,9 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["values_per_access"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
             if row > 0 and thin.metadata[k, t] > 0 and p["metadata_width"][k] > 0 and not p["has_metadata"][row - 1, t]:
-                vectors = thin.metadata[k, t] / float(p["metadata_width"][k]) / max(1, int(p["cluster"][k]))
-                vectors *= thin.occupied[t].min() if thin.fibres[k, t] else 1.0
+                bits = thin.metadata[k, t] * (thin.occupied[t].min() if thin.fibres[k, t] else 1.0)
+                vectors = bits / float(p["metadata_width"][k]) / max(1, int(p["cluster"][k]))
+                metadata_words[row, t] = bits / float(p["word_bits"][k])
                 metadata_read[row, t] = float(p["energy"][k, 3 + READ, 0]) * vectors
                 metadata_update[row, t] = float(p["energy"][k, 3 + UPDATE, 0]) * vectors
             read[row, t] = float(p["energy"][k, READ, 0]) * outer
@@ -191,6 +192,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         told=filtered.told,
         metadata_read=metadata_read,
         metadata_update=metadata_update,
+        metadata_words=metadata_words,
         constant=_constant(base, thin, sends, parent),
         runs=base.runs,
         boost=boost,
