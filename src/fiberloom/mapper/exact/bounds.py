@@ -51,7 +51,8 @@ class Bounds:
         for level in range(L):
             inside = template.keep if land.sparse else template.keep[:level]
             told = (
-                inside, land.boost[: level + 1], land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1], land.threshold[: level + 1],
+                inside, land.boost[: level + 1], land.parent[: level + 1], land.sends[: level + 1], land.copies[: level + 1],
+                land.threshold[: level + 1],
                 base.sweeps,
                 *here.upper[: level + 1], *here.turn[: level + 1],
             )  # fmt: skip
@@ -79,7 +80,9 @@ class Bounds:
                     if self.late():
                         raise Stop
                 for c in range(C):
-                    sweep.sweep_temporal(p, land, level, before[c], outer[c], turned[c], none, some, least, loose, fresh)
+                    sweep.sweep_temporal(
+                        p, land, level, before[c], outer[c], turned[c], none, some, least, loose, fresh
+                    )
                     if self.late():
                         raise Stop
                 self.sweeps[key] = Sweep(before, outer, turned)

@@ -8,7 +8,7 @@ the more contexts, the tighter.
 Lanes along variables that do not index a tensor share it. Lanes along windows share a tile only where positions coincide: for
 one position and one lane inside, all loops outside but one per rank can be chosen freely.
 
-Gating and skipping, on the other hand, find the less the more lanes share a granule: the fourth number says how many there are at least.
+Gating and skipping, on the other hand, find the less the more lanes share a granule: the fourth number is the least of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Contexts:
 def contexts(base: Ground, land: Terrain, most: list[int], wanted: list[Array]) -> Contexts:
     """Contexts of every level, at most `most` of each; spreads that are not `wanted` (``(n,)`` by level) lead nowhere."""
     L, T = len(base.spreads), len(base.size)
-    pending, filtered = np.zeros((2, L + 1, T), bool)  # whether a fan-out shares words that are charged, filtered further in
+    pending, filtered = np.zeros(
+        (2, L + 1, T), bool
+    )  # whether a fan-out shares words that are charged, filtered further in
     for at in range(L):
         for t in range(T):
             if land.sends[at, t] >= 0:

@@ -264,7 +264,7 @@ def crossing_bound(p, g, level, v, before, after, kind, sweeps, shares, uppers, 
     """Least energy of everything that crosses into level − 1 (or compute) through the fan-out of `level`, and cycles.
 
     `before` and `after` are the tile shapes outside and inside the fan-out, `v` the spread, `kind` the last loop, `sweeps` those of
-    the tensor that it leaves open, ``uppers[context, 4 T]`` see `contexts`. ``total[1 + Q]`` gets them; ``part[1, 1 + Q]`` is scratch.
+    the tensor that it leaves open, ``uppers[context, 4 T]`` see `contexts`. ``total[1 + Q]`` gets them; ``part[1, 1 + Q]``: scratch.
     Returns the least share of the computations that skipping at this crossing leaves.
     """
     total[:] = 0.0
@@ -293,8 +293,8 @@ def nothing_crosses(g, level, t):
 @inlined
 @kernel
 def all_bounds(p, g, level, v, before, after, t, shares, uppers, context, parts, left, known):
-    """All that one tensor may cost at a crossing: in `parts`, from row ``t (3 + K + V)`` on, by status, by kind where windows move, and
-    by sweeps. With `known`, only what differs between shapes for a tensor of `Terrain.constant`.
+    """All that one tensor may cost at a crossing: in `parts`, from row ``t (3 + K + V)`` on, by status, by kind where windows move,
+    and by sweeps. With `known`, only what differs between shapes for a tensor of `Terrain.constant`.
 
     Returns the least share of computations where the tensor does not stay put; those by sweeps go to ``left[t V …]``.
     """

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fiberloom.mapper.exact.crossing_bounds import crossing_bound, sweep_class
 from fiberloom.mapper.exact.crossings import cross, cross_sparse, least_busy
 from fiberloom.mapper.exact.interface import BASE, interface, prepend, sweeps_of, walk
 from fiberloom.mapper.exact.labels import DEMANDS, add_label, bound, limit_of, within_beam
-from fiberloom.mapper.exact.crossing_bounds import crossing_bound, sweep_class
 from fiberloom.mapper.exact.sweep import divides, shape_inside
 from fiberloom.mapper.exact.tables import OPEN
 from fiberloom.model.compiled import allocates_nothing, entry_point, inlined, kernel
@@ -83,9 +83,7 @@ def expand_temporal(p, g, w, pool, states, first, last, depth, after, table, rul
                 _add_rows(p, g, w, origin, source, level, start, 0, -1, after, table, rule, best, found, cost, plain, t)
         for group in range(g.trails.shape[0]):
             outside = g.outer_count[group]
-            goes_on = (
-                origin.kind > 0 and g.opens_of[group] >= 0 and g.status[origin.kind, g.opens_of[group]] == OPEN
-            )
+            goes_on = origin.kind > 0 and g.opens_of[group] >= 0 and g.status[origin.kind, g.opens_of[group]] == OPEN
             rest = t.turned[origin.context, group, g.spatial_row[level, start]]
             if not goes_on and _promise(g, origin, level, rest, cost, rule, best, found) == np.inf:
                 continue

@@ -450,7 +450,7 @@ def _bits(row: Array) -> int:
 
 
 def _thresholds(reach: Array, J: int, room: int) -> tuple[Array, Array]:
-    """At most `J` thresholds on lanes, ascending, in ``(room,)``, and the most lanes counted under each; surplus ones can't be reached."""
+    """At most `J` thresholds on lanes, ascending, in ``(room,)``, and the most lanes counted under each; others: infinite."""
     if len(reach) > J:  # spread evenly in the logarithm, always with the smallest and the largest
         wanted = np.exp(np.linspace(0, math.log(reach[-1]), J))
         chosen = np.unique(np.searchsorted(reach, wanted * (1 - 1e-9)))

@@ -34,7 +34,10 @@ LABEL: Final[Any] = np.dtype(
         ("cycles", np.float64),  # the most of `asked`
         ("lanes", np.float64),  # product of the spatial factors so far
         ("power", np.float64),  # leakage per cycle of the levels outside
-        ("busy", np.float64),  # least computations that take a cycle, over all lanes, but for what is skipped further in
+        (
+            "busy",
+            np.float64,
+        ),  # least computations that take a cycle, over all lanes, but for what is skipped further in
         ("value", np.float64),  # bound on the objective
         ("asked", np.float64, (DEMANDS,)),  # cycles that every limited bandwidth was asked for so far
         # per tensor: metadata energy that tiles further in decide on; where nothing is sparse, one over the iterations that

@@ -30,6 +30,7 @@ from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.simplified import simplified
 from fiberloom.mapper.exact.template import Template, completed
 from fiberloom.mapper.exact.terrain import terrain
+from fiberloom.mapper.exact.worthwhile import slowest, wanted
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
@@ -71,7 +72,6 @@ _DRAW_SECONDS: Final = 0.4
 _MOVE_SECONDS: Final = 3.0
 _SPEEDS: Final = 14
 """Speeds told apart in refined bounds where skipping has a part in them."""
-_TRIED_SPEEDS: Final = 400
 _CHUNK: Final = 128
 """Labels between two looks at the clock."""
 _LEAVES: Final = 4096
@@ -218,9 +218,9 @@ class ExactSearch:
         assert template.root is not None
         base = template.base
         energy = template.compute_pj + float(template.root[0])
-        least, wanted = self._wanted(base, energy, template.busy)
+        least, worthwhile = wanted(base, energy, template.busy, self._beats)
         threshold, ceiling, share = base.thresholds(
-            self._slowest(template, energy) if template.land.refines else least, template.land.boost, _SPEEDS
+            slowest(template, energy, self._beats) if template.land.refines else least, template.land.boost, _SPEEDS
         )
         land = template.land._replace(threshold=threshold, ceiling=ceiling, floor_share=share)
         rows = (land.spatial_count + land.temporal_count) * (np.isfinite(threshold[:-1]).sum(axis=1) + len(land.asks))
@@ -228,37 +228,20 @@ class ExactSearch:
         room = min(_CONTEXT_NUMBERS, self.memory / 3 / np.dtype(float).itemsize / large)
         template.base = base = base.finer(int(room / _LEAST_CONTEXTS / rows.max()))
         template.land = land = land._replace(
-            sweeps=base.sweeps, idle_class=base.idle_class, sweeps_inside=base.sweeps_inside, first=base.first, runs=base.runs
+            sweeps=base.sweeps,
+            idle_class=base.idle_class,
+            sweeps_inside=base.sweeps_inside,
+            first=base.first,
+            runs=base.runs,
         )
         most = [max(1, min(_MOST_CONTEXTS, int(room / n))) for n in rows * base.first[-1]]
-        template.contexts = contexts(base, land, most, wanted)
+        template.contexts = contexts(base, land, most, worthwhile)
         template.refined = True
         self.bounds.of(template)
 
-    def _wanted(self, base: Ground, energy: float, busy: float) -> tuple[float, list[Array]]:
-        """Fewest lanes that can be better than the incumbent, when nothing takes less than `energy`; by level, the spreads that may
-        be part of as many."""
-
-        def beaten(lanes: Array) -> Array:
-            cycles = np.ceil(busy / lanes - 1e-9)
-            return np.array([labels.beaten(energy, c, self.rule, self.best, self.found) for c in cycles], bool)
-
-        enough = base.reach[-1][~beaten(base.reach[-1])]
-        least = float(enough[0]) if len(enough) else 1.0
-        most = [int(ways.lanes.max(initial=1)) for ways in base.spreads]
-        all_ = math.prod(most)
-        return least, [ways.lanes * (all_ // one) >= least for ways, one in zip(base.spreads, most, strict=True)]
-
-    def _slowest(self, template: Template, energy: float) -> float:
-        """Least product of lanes over the share of computations left that can be better than the incumbent."""
-        speeds = np.geomspace(1.0, template.base.reach[-1][-1] * template.land.boost[-1], _TRIED_SPEEDS)
-        found = 1.0
-        for speed in speeds:
-            cycles = math.ceil(template.start / speed - 1e-9)
-            if not labels.beaten(energy, float(cycles), self.rule, self.best, self.found):
-                break
-            found = float(speed)
-        return found
+    def _beats(self, energy: float, cycles: float) -> bool:
+        """Whether nothing found so far is as good."""
+        return not labels.beaten(energy, cycles, self.rule, self.best, self.found)
 
     def _draw(self) -> None:
         """Draw mappings at random and improve the best by moves, lest the time ends before there is a good one."""
@@ -301,7 +284,7 @@ class ExactSearch:
     def _template(self, base: Ground, keep: Array) -> Template | None:
         energy, busy = least_compute(self.problem, self.space, keep)
         # choices of keeps share bounds, if nothing that one of them rules out differs
-        least, wanted = self._wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy)
+        least, worthwhile = wanted(base, 0.0 if self.space.free_keep.any() else self.least, busy, self._beats)
         land = terrain(base, keep, least)
         if land is None or not land.fits[-1, -1]:
             return None
@@ -312,7 +295,9 @@ class ExactSearch:
             start = float(land.outside[0])
             for t in np.flatnonzero((land.last_row >= 0) & (land.told == 0)):
                 start *= float(p["element_density"][t])
-        return Template(base, keep, land, *base.orders_for(keep), energy, busy, start, contexts(base, land, [1] * L, wanted))
+        return Template(
+            base, keep, land, *base.orders_for(keep), energy, busy, start, contexts(base, land, [1] * L, worthwhile)
+        )
 
     def _cost(self, template: Template) -> Array:
         """Energy of compute, and leakage of what lies inside each level from −1 on (see `labels.bound`)."""

@@ -88,7 +88,9 @@ def skipped(base: Ground, keep: Array, parent: Array, empty: Array) -> Skipped:
         if decided:
             busy_set[row, t] = sets.setdefault((int(t), decided), len(sets))
     grown = np.stack([_growths(base, t) for t in range(T)])
-    tables = [_least_left(base, t, np.prod([1.0 - empty[x] for x in _members(bits, T)], axis=0), grown[t]) for t, bits in sets]
+    tables = [
+        _least_left(base, t, np.prod([1.0 - empty[x] for x in _members(bits, T)], axis=0), grown[t]) for t, bits in sets
+    ]
     left = np.stack(tables) if tables else np.ones((1, 1, grown.shape[1]))
     return Skipped(left, grown, own_set, busy_set, told, outer, last)
 

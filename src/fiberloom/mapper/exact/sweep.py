@@ -80,7 +80,19 @@ def sweep_spatial(p, g, level, inner, out, first, last, shares, uppers, turn, sp
                 for t in range(T):
                     if not nothing_crosses(g, level, t):
                         spare.closed[t] = all_bounds(
-                            p, g, level, v, s, after, t, shares, uppers, context, parts, left, x > 0 and g.constant[level, t]
+                            p,
+                            g,
+                            level,
+                            v,
+                            s,
+                            after,
+                            t,
+                            shares,
+                            uppers,
+                            context,
+                            parts,
+                            left,
+                            x > 0 and g.constant[level, t],
                         )
                 speed = -1.0
                 for k in range(K):
@@ -137,7 +149,7 @@ def _serving(g, level, inner_J, J, speed, out, at):
     """For every threshold of a level the largest of those inside that is not above what is still needed, ``out[at, J]``; −1: out of
     reach. Returns whether each is served by its own number."""
     slack = 1 + 1e-12 if g.boost[level] == 1.0 else 1 + SPEED_SLACK
-    same = J == inner_J
+    same = inner_J == J
     i = 0
     for j in range(J):
         need = g.threshold[level, j] / speed

@@ -30,7 +30,7 @@ class Terrain(NamedTuple):
     on_x: Any  # (L, n) bit sets of the variables along X
     spread_order: Any  # (L, D) order of spatial loops, innermost first
     linked: Any  # (L, T) whether children of the level pass the tensor's tiles on to each other
-    threshold: Any  # (L + 1, J) least lanes at and inside the level, over the share of computations left; row L is unused
+    threshold: Any  # (L + 1, J) least lanes over computations left, at and inside the level; row L is unused
     ceiling: Any  # (L + 1, J) the most that a completion counted under the threshold has of them
     kind_of: Any  # (D,) kind of a loop over each variable
     status: Any  # (K, T) OPEN, WINDOW, CLOSED
@@ -76,7 +76,7 @@ class Terrain(NamedTuple):
     fill: Any  # (L + 1, T) energy of a word filled at the child
     compact: Any  # (L, T) words of the level's bandwidth that a dense value takes at least
     sparse: bool
-    sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that gating, skipping further out and empty tiles leave
+    sent_share: Any  # (L + 1, T, S) least share of the parent's traffic that outer entries and empty tiles leave
     filled_share: Any  # (L + 1, T, S) and of the child's fills; (1, 1, 1) where nothing is sparse
     density: Any  # (T, S) expected share of non-zeros
     occupied: Any  # (T, S) probability that the tile is not empty
@@ -93,7 +93,7 @@ class Terrain(NamedTuple):
     own_set: Any  # (L + 1, T) leaders that decide on what crosses into a child row from its parent; −1: none
     busy_set: Any  # (L + 1, T) leaders whose last word on computations is spoken there; −1: none
     told: Any  # (T,) whether a tensor is such a leader
-    metadata_read: Any  # (L + 1, T) energy of the metadata of a dense word read at the parent, if the tile is not a single word
+    metadata_read: Any  # (L + 1, T) energy of metadata per dense word read at the parent, for tiles of several words
     metadata_update: Any  # (L + 1, T)
     metadata_words: Any  # (L + 1, T) words of the parent's bandwidth that they take
     constant: Any  # (L, T) whether the tensor's cost at a fan-out is the same for all shapes while it stays put

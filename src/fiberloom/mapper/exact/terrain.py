@@ -99,7 +99,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
                 inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
                 fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
             if t == int(p["output"]) and not p["is_simple"][t]:
-                read[row, t] = fill[row, t] = metadata_read[row, t] = 0.0  # first visits of elements that windows share are not bounded
+                read[row, t] = fill[row, t] = metadata_read[row, t] = 0.0  # shared first visits have no bound
     limited = [
         (level, what, float(p[name][level]))
         for level in range(L)
