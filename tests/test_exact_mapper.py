@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from exact_problems import enumerated, random_problem
-from fiberloom.architecture.levels import Architecture, Compute, StorageLevel
+from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
+from fiberloom.architecture.sparse import Format, RankFormat, TensorFormat
 from fiberloom.errors import FiberloomError, MappingError
 from fiberloom.input.specification import parse
 from fiberloom.mapper.exact import find_optimum
@@ -62,6 +64,36 @@ def test_many_dense_optima_equal_enumeration() -> None:
 @pytest.mark.slow
 def test_many_sparse_optima_equal_enumeration() -> None:
     assert _compare(range(100, 350), sparse=True) >= 120
+
+
+def test_tiles_that_list_what_they_share_with_others_ask_for_its_cycles() -> None:
+    """Run lengths of sliding tiles through a narrow port: of two mappings that move as many words one may list more of them."""
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        p, m, c = (int(rng.choice(sizes)) for sizes in ((4, 6, 8), (2, 4), (2, 4)))
+        workload = Einsum.parse(
+            "O[m,p] = I[c,p+r] * W[m,c,r]", {"m": m, "p": p, "c": c, "r": 3}, densities={"I": 0.5, "W": 0.4}
+        )
+        ranks = (
+            RankFormat(format=Format.UOP, payload_word_bits=0, metadata_word_bits=0),
+            RankFormat(format=Format.RLE, variables=tuple("mpcr"), metadata_word_bits=4),
+        )
+        levels = (
+            StorageLevel(
+                name="DRAM", component=ComponentClass.DRAM, word_bits=8, energy_pj={"read": 8, "write": 8, "metadata_read": 8},
+                shared_bandwidth=float(rng.choice([0.2, 0.5, 1])), metadata_word_bits=4, metadata_width_bits=8,
+                formats={t: TensorFormat(ranks=ranks) for t in "IW"},
+            ),
+            StorageLevel(name="Buffer", word_bits=8, depth=int(rng.integers(12, 60)), energy_pj={"read": 1, "write": 1}),
+        )  # fmt: skip
+        architecture = Architecture(levels=levels, compute=Compute(name="mac", energy_pj={"compute": 1}))
+        problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+        assert space.size() <= LARGEST
+        for objective, best in zip(OBJECTIVES, enumerated(problem, space, OBJECTIVES), strict=True):
+            assert best is not None
+            found = find_optimum(problem, space, objective)
+            value = float(objective.value(found.energy_pj[0], found.cycles[0]))
+            assert value == pytest.approx(best[0], rel=1e-11), (seed, objective.name)
 
 
 def _gemm(m: int, k: int, n: int) -> Einsum:

@@ -140,12 +140,6 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
         # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
         bits = g.metadata[k, t]
-        if level > 0 and g.windowed[t]:  # what tiles share, each of them lists
-            tiles = 1.0
-            for d in range(p.variables):
-                if p.is_relevant[t, d]:
-                    tiles *= g.extents[shapes[k], d] // g.extents[shape, d]
-            bits *= tiles * g.whole[t, shape] / g.whole[t, shapes[k]]
         if g.fibres[k, t]:
             bits *= g.occupied[t, shape] if level > 0 else 0.0
         into = 0.0

@@ -165,4 +165,6 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
                 fibres[level, t] = 1
             else:
                 loose[level, t] = True
+            if not p["is_simple"][t]:  # sliding tiles list what they share as the loops have it: bits are the least
+                loose[level, t] = True
     return bits, fibres, loose
