@@ -6,18 +6,15 @@ itself, so every mapper spends the same currency. `fiberloom.mapper.driver.run` 
 
 from __future__ import annotations
 
-import inspect
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import SpecError, nearest
+from fiberloom.hyper_parameters import Method, Methods
 from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapping.packed import ROWS, PackedMappings
 from fiberloom.mapping.space import MapSpace
@@ -102,7 +99,7 @@ class SearchProblem:
         return Outcome(self.objective.value(energy, cycles), energy, cycles, status)
 
 
-class Searcher(ABC):
+class Searcher(Method, ABC):
     """Proposes mappings and learns from what becomes of them.
 
     A subclass is one published mapper: `name` and `summary` say which, the keyword arguments of its constructor are the
@@ -111,9 +108,7 @@ class Searcher(ABC):
     packages inside the constructor, so that listing searchers loads none of them.
     """
 
-    name: str
-    summary: ClassVar[str]
-
+    given = 2
     exhaustive: ClassVar[bool] = False
     """Whether it has proposed every mapping of the space when it is exhausted."""
 
@@ -125,7 +120,7 @@ class Searcher(ABC):
         self.space = target.space
         self.rng = rng
 
-    def prepare(self) -> None:  # noqa: B027 - most searchers have nothing to prepare
+    def prepare(self) -> None:
         """Offline work before the search, such as training; its time is reported apart."""
 
     @abstractmethod
@@ -138,28 +133,6 @@ class Searcher(ABC):
     @abstractmethod
     def tell(self, packed: PackedMappings, outcome: Outcome) -> None:
         """What became of the mappings of the last `ask`, in order."""
-
-    @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Hyper-parameters and their defaults."""
-        parameters = list(inspect.signature(cls).parameters.values())[2:]
-        return {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
-
-    def bounded(self, parameter: str, low: float, high: float = math.inf) -> None:
-        """Check a hyper-parameter.
-
-        Raises:
-            SpecError: unless it is a number from `low` to `high`.
-        """
-        value = getattr(self, parameter)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise SpecError(f"{parameter} of '{self.name}' is {value}", hint=f"it is a number {limits}")
-
-    @property
-    def hyper_parameters(self) -> dict[str, Any]:
-        """Hyper-parameters of this search."""
-        return {name: getattr(self, name) for name in self.defaults()}
 
 
 def same_mappings(a: PackedMappings, b: PackedMappings) -> bool:
@@ -212,29 +185,11 @@ class GenerationalSearcher(Searcher):
             self.learn(PackedMappings.concatenate([p for p, _ in told]), Outcome.concatenate([o for _, o in told]))
 
 
-class _Searchers(Mapping[str, type[Searcher]]):
-    """Searchers by name, each loaded when it is first asked for."""
-
-    def __init__(self, homes: dict[str, str]) -> None:
-        self._homes = homes
-
-    def __getitem__(self, name: str) -> type[Searcher]:
-        module, _, cls = self._homes[name].partition(":")
-        loaded: type[Searcher] = getattr(import_module(f"fiberloom.mapper.searchers.{module}"), cls)
-        return loaded
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._homes)
-
-    def __len__(self) -> int:
-        return len(self._homes)
-
-
-def searchers() -> Mapping[str, type[Searcher]]:
+def searchers() -> Methods[Searcher]:
     """Every searcher by its name; iterating over names loads no module."""
     from fiberloom.mapper.searchers import SEARCHERS
 
-    return _Searchers(SEARCHERS)
+    return Methods("fiberloom.mapper.searchers", SEARCHERS)
 
 
 def make(name: str, target: SearchProblem, rng: np.random.Generator | int, **hyper: Any) -> Searcher:
@@ -244,13 +199,6 @@ def make(name: str, target: SearchProblem, rng: np.random.Generator | int, **hyp
         SpecError: for a name or a hyper-parameter that does not exist (with the nearest one), or a value out of range.
         MissingExtraError: when it needs a package that is not installed.
     """
-    known = searchers()
-    if name not in known:
-        raise SpecError(f"there is no searcher '{name}'", hint=nearest(name, known))
-    chosen = known[name]
-    legal = chosen.defaults()
-    for parameter in hyper:
-        if parameter not in legal:
-            raise SpecError(f"'{name}' has no hyper-parameter '{parameter}'", hint=nearest(parameter, legal))
+    chosen = searchers().chosen(name, hyper, "searcher")
     generator = np.random.default_rng(rng) if isinstance(rng, int) else rng
     return chosen(target, generator, **hyper)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from fiberloom.errors import SpecError, nearest
 from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
 from fiberloom.explore.space import Point
 from fiberloom.explore.trial import Trial
+from fiberloom.hyper_parameters import Method, Methods
 
 DRAWS: Final = 50
 """Designs that an agent draws before it takes a random one that meets the requirements."""
 
 
-class Agent(ABC):
+class Agent(Method, ABC):
     """Proposes designs and learns from what becomes of them.
 
     A subclass is one published way to search: `name` and `summary` say which, the keyword arguments of its constructor are
@@ -34,8 +31,7 @@ class Agent(ABC):
         goal: objectives and limits; trials arrive judged by it.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
+    given = 3
     several: ClassVar[bool] = False
     """Whether it searches for a front by itself; others see `Trial.penalised` alone."""
 
@@ -48,7 +44,7 @@ class Agent(ABC):
         self.goal = goal
         self.rng = rng
 
-    def begin(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - most agents make nothing of them
+    def begin(self, trials: Sequence[Trial]) -> None:
         """Designs that were tried before the agent is asked, such as the space's named ones."""
 
     @abstractmethod
@@ -62,52 +58,8 @@ class Agent(ABC):
     def tell(self, trials: Sequence[Trial]) -> None:
         """What became of the designs of the last `ask`, in their order."""
 
-    def close(self) -> None:  # noqa: B027 - most agents hold nothing
+    def close(self) -> None:
         """Give back what the agent holds, such as another process."""
-
-    @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Hyper-parameters and their defaults."""
-        parameters = list(inspect.signature(cls).parameters.values())[3:]
-        return {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
-
-    @property
-    def hyper_parameters(self) -> dict[str, Any]:
-        """Hyper-parameters of this search."""
-        return {name: getattr(self, name) for name in self.defaults()}
-
-    def bounded(self, parameter: str, low: float, high: float = math.inf) -> None:
-        """Check a hyper-parameter.
-
-        Raises:
-            SpecError: unless it is a number from `low` to `high`.
-        """
-        value = getattr(self, parameter)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise SpecError(f"{parameter} of '{self.name}' is {value}", hint=f"it is a number {limits}")
-
-    def whole(self, parameter: str, low: int, high: int = 1_000_000) -> None:
-        """Check a hyper-parameter that counts something.
-
-        Raises:
-            SpecError: unless it is a whole number from `low` to `high`.
-        """
-        self.bounded(parameter, low, high)
-        if getattr(self, parameter) != int(getattr(self, parameter)):
-            raise SpecError(
-                f"{parameter} of '{self.name}' is {getattr(self, parameter)}", hint=f"it is a whole number from {low}"
-            )
-        setattr(self, parameter, int(getattr(self, parameter)))
-
-    def flag(self, parameter: str) -> None:
-        """Check a hyper-parameter that is on or off.
-
-        Raises:
-            SpecError: for anything else.
-        """
-        if not isinstance(getattr(self, parameter), bool):
-            raise SpecError(f"{parameter} of '{self.name}' is {getattr(self, parameter)}", hint="it is true or false")
 
     def meeting(self, draw: Callable[[], Sequence[int]]) -> Point:
         """The first canonical design among some draws that meets the space's requirements; a random one where none does."""
@@ -155,29 +107,11 @@ class GenerationalAgent(Agent):
             self.learn(told)
 
 
-class _Agents(Mapping[str, type[Agent]]):
-    """Agents by name, each loaded when it is first asked for."""
-
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        self._homes = homes
-
-    def __getitem__(self, name: str) -> type[Agent]:
-        module, _, cls = self._homes[name].partition(":")
-        loaded: type[Agent] = getattr(import_module(f"fiberloom.explore.agents.{module}"), cls)
-        return loaded
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._homes)
-
-    def __len__(self) -> int:
-        return len(self._homes)
-
-
-def agents() -> Mapping[str, type[Agent]]:
+def agents() -> Methods[Agent]:
     """Every agent by its name; iterating over names loads no module."""
     from fiberloom.explore.agents import AGENTS
 
-    return _Agents(AGENTS)
+    return Methods("fiberloom.explore.agents", AGENTS)
 
 
 def make_agent(name: str, problem: DesignProblem, goal: Goal, rng: np.random.Generator | int, **hyper: Any) -> Agent:
@@ -187,13 +121,6 @@ def make_agent(name: str, problem: DesignProblem, goal: Goal, rng: np.random.Gen
         SpecError: for a name or a hyper-parameter that does not exist (with the nearest one), or a value out of range.
         MissingExtraError: when it needs a package that is not installed.
     """
-    known = agents()
-    if name not in known:
-        raise SpecError(f"there is no agent '{name}'", hint=nearest(name, known))
-    chosen = known[name]
-    legal = chosen.defaults()
-    for parameter in hyper:
-        if parameter not in legal:
-            raise SpecError(f"'{name}' has no hyper-parameter '{parameter}'", hint=nearest(parameter, legal))
+    chosen = agents().chosen(name, hyper, "agent")
     generator = np.random.default_rng(rng) if isinstance(rng, int) else rng
     return chosen(problem, goal, generator, **hyper)
