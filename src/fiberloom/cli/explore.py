@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,13 +64,14 @@ def run(
     limit: Limits = None,
     budget: Budgets = None,
     agent: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--agent",
             metavar="NAME",
-            help="Who proposes designs, see 'agents'; a command with a blank is an agent from outside.",
+            help="Who proposes designs, see 'agents'; without it Optuna's tpe, for a front nsga2 (without Optuna genetic). "
+            "A command with a blank is an agent from outside.",
         ),
-    ] = "random",
+    ] = None,
     hyper: Hyper = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the agent's random choices.")] = 0,
     store: Annotated[
@@ -119,6 +121,7 @@ def run(
     problem = problem_of(space, workload)
     goal = goal_of(problem, objective, limit)
     evaluations, seconds = read_budgets(budget)
+    agent = agent or default_agent(goal)
     outside = " " in agent.strip()
     searcher = (
         outside_agent(agent, problem, goal, seed, **read_hyper(hyper))
@@ -192,6 +195,13 @@ def list_agents(as_json: AsJson = False) -> None:
         print_json({"agents": [{"name": n, "summary": a.summary, "defaults": a.defaults()} for n, a in known.items()]})
     else:
         print_all(agents_report(known))
+
+
+def default_agent(goal: Goal) -> str:
+    """Optuna's samplers where Optuna is installed: one for a front, one for a single objective."""
+    if find_spec("optuna") is None:
+        return "genetic"
+    return "nsga2" if len(goal.aims) > 1 else "tpe"
 
 
 @contextmanager
