@@ -143,7 +143,7 @@ def _beside(published: list[tuple[Design, Evaluated]], again: list[tuple[Trial, 
         if not metrics:
             refused.append(f"{design.name}: {evaluated.reason}")
             continue
-        row = [design.name, f"{metrics['area']:.3f}", f"{metrics['edp'] * 1e6:.3f}"]
+        row = [design.name, design.architecture.technology, f"{metrics['area']:.3f}", f"{metrics['edp'] * 1e6:.3f}"]
         smaller = [m for _, e in again if (m := e.metrics) and m["area"] <= metrics["area"] * (1 + 1e-9)]
         best = min(smaller, key=lambda m: m["edp"], default=None)
         if best is None:
@@ -152,9 +152,10 @@ def _beside(published: list[tuple[Design, Evaluated]], again: list[tuple[Trial, 
         ratio = metrics["edp"] / best["edp"]
         verdict = "dominated" if ratio > 1 + 1e-9 or best["area"] < metrics["area"] * (1 - 1e-9) else "equal"
         rows.append([*row, f"{best['area']:.3f}", f"{ratio:.2f}x", verdict if ratio >= 1 - 1e-9 else "NOT dominated"])
-    header = ("design", "area, mm2", "EDP, uJ s", "best of the front, mm2", "its gain in EDP", "verdict")
+    header = ("design", "technology", "area, mm2", "EDP, uJ s", "best of the front, mm2", "its gain in EDP", "verdict")
     left = "".join(f"* {line}\n" for line in refused)
-    return markdown(header, rows) + (f"\nThese can't run the workloads:\n\n{left}" if left else "")
+    note = "\nThe space is of 45 nm; a design of another technology is no fair match, either way.\n"
+    return markdown(header, rows) + note + (f"\nThese can't run the workloads:\n\n{left}" if left else "")
 
 
 def _arguments() -> argparse.Namespace:
