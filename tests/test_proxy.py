@@ -189,7 +189,9 @@ def test_a_store_becomes_a_proxy_with_one_command(tmp_path: Path, capsys: pytest
     from fiberloom.cli import program
 
     store, out = tmp_path / "runs.db", tmp_path / "proxy.npz"
-    assert program.run(["explore", "dram-controller", "--budget", "60", "--store", str(store)]) == 0
+    assert (
+        program.run(["explore", "dram-controller", "--agent", "random", "--budget", "60", "--store", str(store)]) == 0
+    )
     capsys.readouterr()
     assert program.run(["explore", "proxy", str(store), "--out", str(out), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
