@@ -114,7 +114,9 @@ def test_a_budget_of_seconds_ends_in_the_middle_of_a_batch(make, log):
         agent = make_agent("random", problem, goal_of(problem), 0)
         found = explore(problem, agent, seconds=0.8, executor=executor, prune=False)
     assert found.stopped == "seconds" and 0 < len(found.trials) < 40
-    assert told(found) == told(run(Logged(log), len(found.trials), prune=False))
+    whole = told(run(Logged(log), len(found.trials) + 1, prune=False))
+    assert told(found)[:-2] == whole[: len(found.trials) - 2]  # the last two were under way together, in whatever order
+    assert all(trial in whole for trial in told(found)[-2:])
     assert all(b >= a for a, b in zip(found.times, found.times[1:], strict=False))
 
 
