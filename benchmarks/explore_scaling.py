@@ -12,7 +12,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +36,9 @@ class OneByOne(Ray):
 
     name = "ray, a task per design"
 
-    def _chunk(self, waiting: object, wanted: Callable[[int], bool]) -> list[int]:
+    def _chunk(self, waiting: Any, wanted: Callable[[int], bool]) -> list[int]:
         self._lately = 1e9
-        return super()._chunk(waiting, wanted)  # type: ignore[arg-type]
+        return super()._chunk(waiting, wanted)
 
 
 def dram(requests: int) -> DesignProblem:
@@ -54,9 +56,9 @@ def makers(problem: DesignProblem) -> Iterator[tuple[str, Callable[[], Executor]
     """Executors by what the table calls them."""
     yield "serial", lambda: Serial(problem)
     for n in (1, 2):
-        yield f"processes, {n}", lambda n=n: Processes(problem, n)  # type: ignore[misc]
+        yield f"processes, {n}", partial(Processes, problem, n)
     for n in (1, 2):
-        yield f"ray, {n}", lambda n=n: Ray(problem, n)  # type: ignore[misc]
+        yield f"ray, {n}", partial(Ray, problem, n)
     yield "ray, 2, a task per design", lambda: OneByOne(problem, 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,18 @@ class MissingExtraError(FiberloomError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package '{package}'", hint=f"pip install 'fiberloom[{extra}]'")
+
+
+def require(module: str, package: str, extra: str, purpose: str) -> None:
+    """See that an optional package is there, before what needs it deep inside.
+
+    Raises:
+        MissingExtraError: if it can't be imported.
+    """
+    try:
+        import_module(module)
+    except ImportError:
+        raise MissingExtraError(package, extra, purpose) from None
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

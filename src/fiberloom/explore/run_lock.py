@@ -13,7 +13,7 @@ from fiberloom.errors import SpecError
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows has no such locks: nobody is kept from resuming a run twice there
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # typeshed knows the module only where it exists
 
 
 class RunLock:

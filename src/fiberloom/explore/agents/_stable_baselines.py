@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import MissingExtraError
+from fiberloom.errors import require
 from fiberloom.explore.agents._base import DRAWS, GenerationalAgent
 from fiberloom.explore.agents._learner_thread import LearnerThread, Step
 from fiberloom.explore.agents._record import Record
@@ -56,10 +56,7 @@ class StableBaselinesAgent(GenerationalAgent):
         Raises:
             MissingExtraError: without stable-baselines3.
         """
-        try:
-            import stable_baselines3  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("stable-baselines3", "rl", f"the agent '{self.name}'") from None
+        require("stable_baselines3", "stable-baselines3", "rl", f"the agent '{self.name}'")
         self._record = Record()
         self._seed = int(self.rng.integers(2**31))
         self._rewards: Floats | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fiberloom.errors import MissingExtraError
+from fiberloom.errors import require
 from fiberloom.explore.agents._optuna import OptunaAgent
 from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
@@ -39,10 +39,7 @@ class CmaEs(OptunaAgent):
         self.margin = margin
         self.whole("population", 0, 100_000)
         self.flag("margin")
-        try:
-            import cmaes  # noqa: F401 - Optuna's sampler imports it late
-        except ImportError:
-            raise MissingExtraError("cmaes", "explore", f"the agent '{self.name}'") from None
+        require("cmaes", "cmaes", "explore", f"the agent '{self.name}'")  # Optuna's sampler imports it late
         searched = max(1, sum(n > 1 for n in self.space.shape))
         # the cmaes package wants at least five of a population
         self.batch = max(5, self.population or 4 + int(3 * np.log(searched)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fiberloom.errors import MissingExtraError
+from fiberloom.errors import require
 from fiberloom.explore.agents._optuna import OptunaAgent
 from fiberloom.explore.goal import Goal
 from fiberloom.explore.problem import DesignProblem
@@ -35,11 +35,8 @@ class GaussianProcess(OptunaAgent):
         self.batch = batch
         self.whole("startup", 1)
         self.whole("batch", 1, 10_000)
-        try:
-            import scipy  # noqa: F401 - Optuna's process needs both
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError(error.name or "torch", "explore,torch", f"the agent '{self.name}'") from None
+        for package in ("scipy", "torch"):  # Optuna's process needs both
+            require(package, package, "explore,torch", f"the agent '{self.name}'")
         self.start()
 
     def propose(self) -> list[Point]:

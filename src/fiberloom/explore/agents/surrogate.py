@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import MissingExtraError, SpecError, nearest
+from fiberloom.errors import SpecError, nearest, require
 from fiberloom.explore.agents._base import GenerationalAgent
 from fiberloom.explore.agents._record import Record
 from fiberloom.explore.goal import Goal
@@ -66,10 +66,7 @@ class Surrogate(GenerationalAgent):
         self.whole("batch", 1, 100_000)
         self.whole("candidates", 2)
         self.whole("members", 2, 1000)
-        try:
-            import sklearn  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("scikit-learn", "learn", f"the agent '{self.name}'") from None
+        require("sklearn", "scikit-learn", "learn", f"the agent '{self.name}'")
         self._trials: dict[Point, Trial] = {}
         self._record = Record()
 

@@ -105,7 +105,7 @@ class Ray(Executor):
             raise _unreachable(address or "this machine", str(error)) from None
 
     @property
-    def workers(self) -> int:  # type: ignore[override]
+    def workers(self) -> int:  # type: ignore[override]  # a number elsewhere; nobody sets it
         """Tasks at a time, as the cluster is now."""
         return self._given or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 

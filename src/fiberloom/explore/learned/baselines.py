@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fiberloom.errors import MissingExtraError
+from fiberloom.errors import require
 from fiberloom.explore.learned.designs import BUFFER_KIB, CLUSTERS, COUNT, areas_mm2, levels
 from fiberloom.explore.learned.inputs import columns
 from fiberloom.explore.learned.labelling import Labels
@@ -219,7 +219,4 @@ def _best(designs: Any, cost: Floats, areas: Floats) -> int:
 
 
 def _need_sklearn() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("scikit-learn", "learn", "neighbours and gradient-boosted trees") from None
+    require("sklearn", "scikit-learn", "learn", "neighbours and gradient-boosted trees")
