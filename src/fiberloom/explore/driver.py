@@ -201,7 +201,8 @@ class _Run:
     def found(self, seed: int, stopped: str) -> Exploration:
         """Everything so far."""
         late = sorted(self._cut_off, key=lambda entry: entry[0])
-        trials, times = [*self.trials, *(t for _, t in late)], [*self.times, *(at for at, _ in late)]
+        last = self.times[-1] if self.times else 0.0  # a trial of the batch may have waited for one before it
+        trials, times = [*self.trials, *(t for _, t in late)], [*self.times, *(max(at, last) for at, _ in late)]
         for _, trial in late:
             self.front.add(trial)
         repeated, resumed = (self.record.repeated, self.record.resumed) if self.record else (True, 0)
