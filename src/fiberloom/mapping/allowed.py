@@ -20,6 +20,21 @@ from fiberloom.workload.einsum import Einsum
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Lanes of a level that spatial skipping of structured zeros saves.
+
+    Attributes:
+        tensor: whose zeros are left out.
+        places: as many points per lane, at most.
+        others: whether zeros of other tensors are left out as well.
+    """
+
+    tensor: str
+    places: int
+    others: bool
+
+
+@dataclass(frozen=True)
 class Allowed:
     """Choices of a map space; levels count from the innermost.
 
@@ -27,6 +42,7 @@ class Allowed:
         fan: ``(L, 2)`` children along X and Y below each level.
         lanes: ``(L, 2)`` most that the spatial factors along X and Y may multiply to: the fan-out, and as many times that as
             spatial skipping of structured zeros may fold onto it.
+        folds: per level, what lets it be as many times that.
         most, least: ``(L,)`` limits of the product of all spatial factors of a level.
         may_x, may_y: ``(L,)`` bit sets of the variables that may run along X, along Y.
         slots: ``(level, is_spatial)`` of every place for a loop, from inside out.
@@ -37,6 +53,7 @@ class Allowed:
 
     fan: Array
     lanes: Array
+    folds: tuple[Fold | None, ...]
     most: Array
     least: Array
     may_x: Array
@@ -80,8 +97,8 @@ class _Reading:
     def read(self) -> Allowed:
         self.constraints.check(self.workload, self.architecture, self.partial)
         fan = np.array([self.architecture.fanout(name) for name in self.names], np.int64)
-        folds = np.array([[self._fold(level)] for level in range(len(self.names))])
-        self.lanes = np.where(fan > 1, fan * folds, fan)
+        folds = tuple(self._fold(level) for level in range(len(self.names)))
+        self.lanes = np.where(fan > 1, fan * np.array([[fold.places if fold else 1] for fold in folds]), fan)
         most = np.full(len(self.names), _NO_LIMIT, np.int64)
         least = np.ones(len(self.names), np.int64)
         for i, name in enumerate(self.names):
@@ -99,7 +116,7 @@ class _Reading:
         fixed, free = self._keeps()
         multicast, peer_links = self._networks()
         return Allowed(
-            fan, self.lanes, most, least, np.array([x for x, _ in self.may], np.int64),
+            fan, self.lanes, folds, most, least, np.array([x for x, _ in self.may], np.int64),
             np.array([y for _, y in self.may], np.int64), slots, factorizations, fixed, free, multicast, peer_links,
         )  # fmt: skip
 
@@ -113,14 +130,20 @@ class _Reading:
         file, _, line = place.rpartition(":")
         return Location(file, int(line)) if file and line.isdigit() else Location(place)
 
-    def _fold(self, level: int) -> int:
-        """How many times its fan-out a level's spatial loops may span: N:M zeros that spatial skipping leaves out."""
-        fold = 1
-        for entry in self.levels[level].optimizations:
-            if entry.kind is SafKind.SPATIAL_SKIPPING:
-                for tensor in {leader for option in entry.options for leader in option.leaders}:
-                    fold = max(fold, _structured_ratio(self.workload, tensor))
-        return fold
+    def _fold(self, level: int) -> Fold | None:
+        """What spatial skipping at a level leaves out of N:M zeros."""
+        leaders = {
+            leader
+            for entry in self.levels[level].optimizations
+            if entry.kind is SafKind.SPATIAL_SKIPPING
+            for option in entry.options
+            for leader in option.leaders
+        }
+        places = {leader: _structured_ratio(self.workload, leader) for leader in sorted(leaders)}
+        most = max(places, key=lambda name: places[name], default=None)
+        if most is None or places[most] == 1:
+            return None
+        return Fold(most, places[most], len(leaders) > 1)
 
     def _axes(self, level: int) -> tuple[int, int]:
         spatial = self.constraints.at(self.names[level]).spatial

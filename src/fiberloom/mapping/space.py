@@ -61,6 +61,7 @@ class MapSpace:
         variables, tensors, level_names: names; D variables, T tensors, L levels.
         bounds: ``(D,)`` bound of each variable.
         fan: ``(L, 2)`` children along X and Y below each level.
+        folds: per level, what spatial skipping of structured zeros saves there (`fiberloom.mapping.allowed.Fold`).
         lanes: ``(L, 2)`` what spatial factors along X and Y may multiply to: `fan`, or more where spatial skipping folds
             structured zeros away.
         temporal_choices, spatial_choices: per level and variable, the allowed factors, ascending int64.
@@ -104,7 +105,8 @@ class MapSpace:
         self.perfect_variables = perfect_variables(workload, architecture, constraints) if remainders else {}
         partial = [v for v in self.variables if remainders and v not in self.perfect_variables]
         left = allowed(workload, architecture, constraints, partial)
-        self.fan, self.lanes, self.most, self.least = left.fan, left.lanes, left.most, left.least
+        self.fan, self.lanes, self.folds = left.fan, left.lanes, left.folds
+        self.most, self.least = left.most, left.least
         self.may_x, self.may_y = left.may_x, left.may_y
         self.fixed_keep, self.free_keep = left.fixed_keep, left.free_keep
         self.multicast, self.peer_links = left.multicast, left.peer_links
@@ -146,11 +148,18 @@ class MapSpace:
         self.layout = {axis: at[axis] for axis in AXES}
 
     def _spatial_order(self, level: int) -> list[int]:
-        """The one order of a level's spatial loops: as constraints list them, the others in index order."""
+        """The one order of a level's spatial loops: as constraints list them, the others in index order; but innermost
+        those along which structured zeros are left out, which are reduced."""
         loops = self.constraints.at(self.level_names[level]).spatial
         inner = [self.variables.index(v) for v in reversed(loops.inner)]
         outer = [self.variables.index(v) for v in reversed(loops.outer)]
-        return [*inner, *(d for d in range(len(self.variables)) if d not in inner and d not in outer), *outer]
+        free = [d for d in range(len(self.variables)) if d not in inner and d not in outer]
+        fold = self.folds[level]
+        if fold is not None:
+            kept = self.workload.output.variables
+            reduced = [v for v in self.workload.tensor(fold.tensor).variables if v not in kept]
+            free.sort(key=lambda d: self.variables[d] not in reduced)
+        return [*inner, *free, *outer]
 
     def __repr__(self) -> str:
         return f"MapSpace({self.workload.name} on {self.architecture.name}: {self.size():.3g} points)"

@@ -10,7 +10,7 @@ from fiberloom.mapper.exact.crossing_bounds import crossing_bound, sweep_class
 from fiberloom.mapper.exact.crossings import cross, cross_sparse, least_busy
 from fiberloom.mapper.exact.interface import BASE, interface, prepend, sweeps_of, walk
 from fiberloom.mapper.exact.labels import DEMANDS, add_label, bound, limit_of, within_beam
-from fiberloom.mapper.exact.sweep import divides, shape_inside
+from fiberloom.mapper.exact.sweep import divides, may_enter, shape_inside
 from fiberloom.mapper.exact.tables import OPEN
 from fiberloom.model.compiled import allocates_nothing, entry_point, inlined, kernel
 
@@ -228,10 +228,7 @@ def expand_spatial(
             if context < 0 or not divides(p, g, origin.shape, level, v):
                 continue
             shape = shape_inside(p, g, origin.shape, level, v)
-            if level == 0:
-                if shape != 0:
-                    continue
-            elif not g.fits[level - 1, shape]:
+            if not may_enter(g, level, v, shape):
                 continue
             sweeps = 1.0
             if open_ >= 0:

@@ -8,6 +8,7 @@ fan-out below it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -109,11 +110,14 @@ class Spreads:
         factors: ``(n, D)``.
         on_x: ``(n,)`` bit sets.
         lanes: ``(n,)`` children in use.
+        inside: ``(n,)`` elements that a lane's tile of the folding tensor may hold, lest too few zeros are left out for the others
+            to find a lane; infinite where all find one anyway.
     """
 
     factors: Array
     on_x: Array
     lanes: Array
+    inside: Array
 
 
 def spreads(space: MapSpace, level: int, *, every_axis: bool) -> Spreads:
@@ -131,7 +135,6 @@ def spreads(space: MapSpace, level: int, *, every_axis: bool) -> Spreads:
     least = bounds.least_fanout or 1
     D = len(space.bounds)
     choices = [[int(f) for f in space.spatial_choices[level][d] if f <= max(fan_x, fan_y)] for d in range(D)]
-    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     partial: list[tuple[tuple[int, ...], int, int, int]] = [((), 1, 1, 0)]
     for d in range(D):
         grown = []
@@ -152,21 +155,52 @@ def spreads(space: MapSpace, level: int, *, every_axis: bool) -> Spreads:
                 hint="constrain its spatial factors",
             )
         partial = grown
-        if not every_axis:  # of assignments with equal factors and equal use of both axes, one is enough
+        if not (
+            every_axis or space.folds[level]
+        ):  # of assignments with equal factors and use of both axes, one is enough
             seen: dict[tuple[Any, ...], tuple[tuple[int, ...], int, int, int]] = {}
             for row in partial:
                 seen.setdefault((row[0], row[1], row[2]), row)
             partial = list(seen.values())
+    found: dict[tuple[int, ...], list[tuple[float, int, int]]] = {}
     for factors, x, y, on_x in partial:
-        if x * y >= least:
-            found.setdefault(factors, []).append((on_x, x * y))
-    rows = [(f, on_x, lanes) for f, ways in found.items() for on_x, lanes in (ways if every_axis else ways[:1])]
+        inside = _inside(space, level, factors, on_x, x, y)
+        if x * y >= least and inside >= 1:
+            found.setdefault(factors, []).append((inside, on_x, x * y))
+    rows = [
+        (f, on_x, lanes, inside)
+        for f, ways in found.items()
+        for inside, on_x, lanes in (ways if every_axis else [max(ways, key=lambda way: way[0])])
+    ]
     rows.sort(key=lambda row: -row[2])
     return Spreads(
         np.array([r[0] for r in rows], np.int64).reshape(len(rows), D),
         np.array([r[1] for r in rows], np.int64),
         np.array([r[2] for r in rows], np.int64),
+        np.array([r[3] for r in rows], np.float64),
     )
+
+
+def _inside(space: MapSpace, level: int, factors: tuple[int, ...], on_x: int, x: int, y: int) -> float:
+    """See `Spreads.inside`; 0 where a spread does not fit the fan-out at all.
+
+    A loop along the folding tensor takes only as many lanes as the points that it spans hold non-zeros, at most.
+    """
+    fold = space.folds[level]
+    if fold is None or (x <= space.fan[level, 0] and y <= space.fan[level, 1]):
+        return math.inf
+    along = space.workload.tensor(fold.tensor).variables
+    for inside in range(fold.places - 1, 0, -1):
+        points, taken = inside, [1, 1]
+        for d in space.spatial_orders[level]:
+            lanes = factors[d]
+            if space.variables[d] in along:
+                points *= factors[d]
+                lanes = min(lanes, -(-points // fold.places))
+            taken[0 if on_x >> d & 1 else 1] *= lanes
+        if taken[0] <= space.fan[level, 0] and taken[1] <= space.fan[level, 1]:
+            return float(inside)
+    return 0.0
 
 
 def lanes_within(found: list[Spreads]) -> list[Array]:

@@ -101,6 +101,9 @@ class Optimum:
 class ExactSearch:
     """One search; `run` does it. State: the incumbents, and the least bound of whatever was cut off.
 
+    Labels may be counted on a `problem` that costs at most as much as what complete mappings are judged by, `judge`: what
+    costs the same on both is then proved, and the least that was met on `problem` bounds the rest.
+
     With `collect`, about so many of the complete mappings that it evaluates stay in `complete`.
     """
 
@@ -115,13 +118,15 @@ class ExactSearch:
         progress: Callable[[dict[str, Any]], None] | None = None,
         front: bool = False,
         collect: int = 0,
+        judge: Problem | None = None,
     ) -> None:
         self.started = time.perf_counter()
         self.problem, self.space, self.objective = simplified(problem), space, objective
         self.seconds, self.progress, self.front = seconds, progress, front
         self.memory = memory_mb * 1e6
         self.capacity = max(4096, int(self.memory / (LABEL.itemsize * 3)))
-        self.evaluator = BatchEvaluator(problem)
+        self.evaluator = BatchEvaluator(judge or problem)
+        self.relaxed = BatchEvaluator(problem) if judge is not None else None
         tie = (0.0, 1.0) if objective.energy_power else (1.0, 0.0)
         self.rule = np.array([objective.energy_power, objective.latency_power, *tie, float(front)])
         self.best = np.zeros((_FRONT if front else 1, 2))
@@ -410,8 +415,7 @@ class ExactSearch:
             first = len(everything)
             everything = np.concatenate([everything, fresh])
             states = np.concatenate([states, table.states[kept]])
-        self._leaves(template, everything, first)
-        return left_out
+        return min(left_out, self._leaves(template, everything, first))
 
     def _kept(self, found: Array, depth: int, beam: int) -> Array:
         """Which labels of a stage go on, the most promising first."""
@@ -425,9 +429,13 @@ class ExactSearch:
             np.full(1, np.inf), template.orders, template.order_first,
         )  # fmt: skip
 
-    def _leaves(self, template: Template, pool: Array, first: int) -> None:
-        """Evaluate complete labels with the model, the most promising first."""
+    def _leaves(self, template: Template, pool: Array, first: int) -> float:
+        """Evaluate complete labels with the model, the most promising first.
+
+        Returns what bounds those that may cost more than their labels say: the least that one costs on the problem of the labels.
+        """
         at = first
+        least = math.inf
         while at < len(pool):
             chunk = np.arange(at, min(len(pool), at + _LEAVES))
             alive = [
@@ -442,7 +450,12 @@ class ExactSearch:
                     self.complete.append(packed)
                 self.statistics["mappings"] += len(chunk)
                 self._take(packed, result.energy_pj, result.cycles)
+                if self.relaxed is not None:
+                    result = self.relaxed(packed)
+                    values = self.objective.value(result.energy_pj, result.cycles)
+                    least = min(least, float(np.nanmin(values, initial=math.inf)))
             at += _LEAVES
+        return least if least < self._value() * (1 - labels.SLACK) else math.inf
 
     def _value(self) -> float:
         if not self.found:

@@ -22,6 +22,7 @@ from fiberloom.mapper.exact.ground import passes_on
 from fiberloom.mapper.exact.moves import CHILDREN, improved, judged
 from fiberloom.mapper.exact.search import ExactSearch, Optimum
 from fiberloom.mapper.exact.sparsity import is_sparse
+from fiberloom.mapper.exact.unrolled import unrolled
 from fiberloom.mapper.objective import Objective
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
@@ -93,6 +94,12 @@ def nearly(
         MappingError: when nothing that was met fits.
     """
     started = time.perf_counter()
+    wide = None if front or _links_matter(problem, space) else unrolled(problem, space)
+    if wide is not None:
+        search = ExactSearch(
+            wide, space, objective, seconds=seconds, memory_mb=memory_mb, progress=progress, judge=problem
+        )
+        return search.run()
     plain = _without_links(space)
     share = None if seconds is None else 0.6 * seconds
     search = ExactSearch(

@@ -60,7 +60,7 @@ def sweep_spatial(p, g, level, inner, out, first, last, shares, uppers, turn, sp
             s = g.spatial_shapes[level, a]
             if divides(p, g, s, level, v):
                 after = shape_inside(p, g, s, level, v)
-                if after == 0 if level == 0 else g.fits[level - 1, after]:
+                if may_enter(g, level, v, after):
                     n = spare.ways[v]
                     spare.way[v, n, 0], spare.way[v, n, 1] = a, after
                     spare.way[v, n, 2] = g.temporal_row[level - 1, after] if level > 0 else 0
@@ -161,6 +161,15 @@ def _serving(g, level, inner_J, J, speed, out, at):
             out[at, j] = i if need <= g.threshold[level - 1, inner_J - 1] * slack else -1
         same = same and out[at, j] == j
     return same
+
+
+@inlined
+@kernel
+def may_enter(g, level, v, shape):
+    """Whether a lane of a spread can hold the tile `shape` that is left to it."""
+    if level == 0:
+        return shape == 0
+    return g.fits[level - 1, shape] and g.whole[g.folding[level], shape] <= g.inside[level, v]
 
 
 @inlined

@@ -29,6 +29,8 @@ class Terrain(NamedTuple):
     lanes: Any  # (L, n)
     on_x: Any  # (L, n) bit sets of the variables along X
     spread_order: Any  # (L, D) order of spatial loops, innermost first
+    folding: Any  # (L,) tensor whose zeros spatial skipping leaves out so that more spreads fit the fan-out; 0 where there is none
+    inside: Any  # (L, n) elements of it inside a spread, at most
     linked: Any  # (L, T) whether children of the level pass the tensor's tiles on to each other
     threshold: Any  # (L + 1, J) least lanes over computations left, at and inside the level; row L is unused
     ceiling: Any  # (L + 1, J) the most that a completion counted under the threshold has of them

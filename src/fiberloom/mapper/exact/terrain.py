@@ -110,10 +110,12 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
     spread = np.ones((L, most, D), np.int64)
     lanes = np.ones((L, most), np.int64)
     on_x = np.zeros((L, most), np.int64)
+    inside = np.full((L, most), math.inf)
     for level, ways in enumerate(base.spreads):
         spread[level, : len(ways.factors)] = ways.factors
         lanes[level, : len(ways.factors)] = ways.lanes
         on_x[level, : len(ways.factors)] = ways.on_x
+        inside[level, : len(ways.factors)] = ways.inside
     digit = np.zeros((D, int(space.bounds.max()) + 1), np.int32)
     for d in range(D):
         digit[d, points.divisors[d, : points.count[d]]] = np.arange(points.count[d])
@@ -135,6 +137,8 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         lanes=lanes,
         on_x=on_x,
         spread_order=np.asarray(space.spatial_orders, np.int64),
+        folding=np.array([space.tensors.index(fold.tensor) if fold else 0 for fold in space.folds], np.int64),
+        inside=inside,
         linked=passes_on(base.problem, space).astype(np.uint8),
         threshold=threshold,
         ceiling=ceiling,
