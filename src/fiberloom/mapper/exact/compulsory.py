@@ -48,8 +48,8 @@ def compulsory(problem: Problem, space: MapSpace) -> tuple[float, float]:
 def least_compute(problem: Problem, space: MapSpace, keep: Any) -> tuple[float, float]:
     """Least energy of compute, and least computations that take a cycle, with one choice of keeps ``(L, T)``.
 
-    Both are what the model says of the mapping with all loops outermost, so that gating and skipping look at single
-    elements; the innermost loop indexes every input, so that no element stays put for more.
+    Both are what the model says of the mapping with all loops outermost, if there gating and skipping look at single
+    elements of every leader: the innermost loop indexes every input, so that no element stays put for more.
     """
     p = problem.arrays[0]
     D, T, L = int(p["variables"]), int(p["tensors"]), int(p["levels"])
@@ -71,17 +71,25 @@ def least_compute(problem: Problem, space: MapSpace, keep: Any) -> tuple[float, 
         space.peer_links,
     )  # fmt: skip
     account = account_of(problem, row)
-    if account is None:
+    found = _leaders(p, T)
+    left = work * math.prod(float(p["element_density"][t]) for t in inputs if any(found[i] >> t & 1 for i in inputs))
+    if account is None or float(account["remaining"]) > left * (1 + 1e-9):
         return least
     return float(account["compute_energy"].sum()), float(account["compute"][:2].sum())
 
 
-def _least_shares(p: Any, tensors: int) -> list[float]:
-    """Share of each tensor's words that skipping and gating leave at least: as if they looked at single elements of their leaders."""
+def _leaders(p: Any, tensors: int) -> list[int]:
+    """By follower, bit sets of the tensors whose zeros gate or skip it."""
     leaders = [0] * tensors
     for s in range(int(p["entries"])):
         for o in range(int(p["saf_first"][s]), int(p["saf_first"][s]) + int(p["saf_options"][s])):
             leaders[int(p["option_follower"][o])] |= int(p["option_leaders"][o])
+    return leaders
+
+
+def _least_shares(p: Any, tensors: int) -> list[float]:
+    """Share of each tensor's words that skipping and gating leave at least: as if they looked at single elements of their leaders."""
+    leaders = _leaders(p, tensors)
     for s in range(int(p["spatial_entries"])):
         leaders[int(p["spatial_follower"][s])] |= int(p["spatial_leaders"][s])
     for s in range(int(p["position_entries"])):  # a tensor's own zeros
