@@ -132,6 +132,51 @@ def random_problem(seed: int, *, sparse: bool) -> tuple[Einsum, Architecture]:
     return workload, Architecture(levels=tuple(levels), compute=compute)
 
 
+def random_core(seed: int) -> tuple[Einsum, Architecture]:
+    """A random matrix product with N:M weights on a core that leaves their zeros out in space, as sparse tensor cores do."""
+    rng = np.random.default_rng([seed, 2])
+    pattern = ("2:4", "1:4", "1:2", "2:8", "3:4")[int(rng.integers(5))]
+    shape = {"m": int(rng.choice([2, 4, 6])), "k": int(rng.choice([4, 8, 12])), "n": int(rng.choice([1, 2, 4]))}
+    other = round(float(rng.uniform(0.2, 0.9)), 2) if rng.random() < 0.5 else 1.0
+    workload = Einsum.parse("Z[m,n] = A[m,k] * B[k,n]", shape, densities={"A": pattern, "B": other})
+    coordinates = TensorFormat(ranks=(RankFormat(format="CP", metadata_word_bits=2),))  # type: ignore[arg-type]
+    x, y = int(rng.choice([1, 2, 4])), int(rng.choice([1, 2]))
+
+    def energy(most: float) -> dict[str, float]:
+        names = ("read", "write", "metadata_read", "metadata_write")
+        return {name: round(float(rng.uniform(0.1, 1)) * most, 2) for name in names}
+
+    def narrow(share: float) -> dict[str, Any]:
+        return {
+            name: round(float(rng.uniform(0.5, 3)), 2)
+            for name in ("read_bandwidth", "write_bandwidth")
+            if rng.random() < share
+        }
+
+    skipped = tuple(
+        ActionOptimization(kind=SafKind.SPATIAL_SKIPPING, options=(LeaderFollower(follower=follower, leaders=("A",)),))
+        for follower in "BZ"
+    )
+    levels = (
+        StorageLevel(
+            name="DRAM", component="dram", formats={"A": coordinates}, energy_pj=energy(100), metadata_width_bits=8, **narrow(0.5)
+        ),  # type: ignore[arg-type]
+        StorageLevel(
+            name="Registers", depth=int(rng.integers(6, 40)), keep=("Z",) if rng.random() < 0.5 else ("B", "Z"), optimizations=skipped,
+            energy_pj=energy(10), **narrow(0.2),
+        ),
+        StorageLevel(
+            name="Lane", depth=int(rng.integers(1, 4)), keep=("A",), formats={"A": coordinates}, instances=x * y, mesh_x=x,
+            energy_pj=energy(1), metadata_width_bits=2, **narrow(0.2),
+        ),
+    )  # fmt: skip
+    compute = Compute(
+        name="mac", instances=x * y, mesh_x=x, gating=bool(rng.random() < 0.4), skipping=bool(rng.random() < 0.2),
+        energy_pj={"compute": 5, "gated_compute": 1.0, "leak": 0.1 if rng.random() < 0.3 else 0.0},
+    )  # fmt: skip
+    return workload, Architecture(levels=levels, compute=compute)
+
+
 def enumerated(problem: Problem, space: MapSpace, objectives: list[Objective]) -> list[tuple[float, float] | None]:
     """Best value and tie-break of each objective over every point of the space; None where nothing fits."""
     best: list[tuple[float, float] | None] = [None] * len(objectives)

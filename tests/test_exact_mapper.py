@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exact_problems import enumerated, random_problem
+from exact_problems import enumerated, random_core, random_problem
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import Format, RankFormat, TensorFormat
 from fiberloom.errors import FiberloomError, MappingError
@@ -64,6 +64,40 @@ def test_many_dense_optima_equal_enumeration() -> None:
 @pytest.mark.slow
 def test_many_sparse_optima_equal_enumeration() -> None:
     assert _compare(range(100, 350), sparse=True) >= 120
+
+
+def _compare_cores(seeds: range) -> tuple[int, int]:
+    """Cores whose optima were compared with enumeration, for every objective, and how many answers were proved."""
+    compared = proved = 0
+    for seed in seeds:
+        workload, architecture = random_core(seed)
+        problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+        assert problem.arrays[0]["spatial_entries"]
+        if space.size() > LARGEST:
+            continue
+        for objective, best in zip(OBJECTIVES, enumerated(problem, space, OBJECTIVES), strict=True):
+            assert best is not None
+            found = find_optimum(problem, space, objective)
+            value = float(objective.value(found.energy_pj[0], found.cycles[0]))
+            certificate = found.certificate
+            assert certificate.lower_bound <= best[0] * (1 + 1e-11), (seed, objective.name)
+            assert value >= best[0] * (1 - 1e-11), (seed, objective.name, "a mapping outside the space")
+            if certificate.status == "optimal":
+                assert value == pytest.approx(best[0], rel=1e-11), (seed, objective.name)
+                proved += 1
+        compared += 1
+    return compared, proved
+
+
+def test_optima_of_cores_that_leave_zeros_out_in_space_equal_enumeration() -> None:
+    compared, proved = _compare_cores(range(20))
+    assert compared >= 12 and proved >= 0.7 * compared * len(OBJECTIVES)
+
+
+@pytest.mark.slow
+def test_many_optima_of_cores_that_leave_zeros_out_in_space_equal_enumeration() -> None:
+    compared, proved = _compare_cores(range(100, 250))
+    assert compared >= 90 and proved >= 0.7 * compared * len(OBJECTIVES)
 
 
 def test_tiles_that_list_what_they_share_with_others_ask_for_its_cycles() -> None:

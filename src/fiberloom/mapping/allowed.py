@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -25,13 +26,16 @@ class Fold:
 
     Attributes:
         tensor: whose zeros are left out.
-        places: as many points per lane, at most.
-        others: whether zeros of other tensors are left out as well.
+        kept: share of its points that take a lane.
     """
 
     tensor: str
-    places: int
-    others: bool
+    kept: Fraction
+
+    @property
+    def places(self) -> int:
+        """Points per lane, rounded up."""
+        return math.ceil(1 / self.kept)
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,9 @@ class _Reading:
             for option in entry.options
             for leader in option.leaders
         }
-        places = {leader: _structured_ratio(self.workload, leader) for leader in sorted(leaders)}
-        most = max(places, key=lambda name: places[name], default=None)
-        if most is None or places[most] == 1:
-            return None
-        return Fold(most, places[most], len(leaders) > 1)
+        kept = {leader: _structured_share(self.workload, leader) for leader in sorted(leaders)}
+        least = min(kept, key=lambda name: kept[name], default=None)
+        return None if least is None or kept[least] == 1 else Fold(least, kept[least])
 
     def _axes(self, level: int) -> tuple[int, int]:
         spatial = self.constraints.at(self.names[level]).spatial
@@ -342,11 +344,13 @@ class _Reading:
 _KINDS = {False: "temporal", True: "spatial"}
 
 
-def _structured_ratio(workload: Einsum, name: str) -> int:
-    """Points per non-zero of an N:M tensor, rounded up; 1 where zeros have no fixed pattern."""
+def _structured_share(workload: Einsum, name: str) -> Fraction:
+    """Share of non-zeros of an N:M tensor; 1 where zeros have no fixed pattern."""
     density = workload.tensor(name).density
     pattern = density.get("pattern") if isinstance(density, dict) else density
     if not isinstance(pattern, str) or ":" not in pattern:
-        return 1
+        return Fraction(1)
     kept, _, of = pattern.partition(":")
-    return -(-int(of) // max(1, int(kept))) if kept.isdigit() and of.isdigit() else 1
+    if not (kept.isdigit() and of.isdigit() and 0 < int(kept) <= int(of)):
+        return Fraction(1)
+    return Fraction(int(kept), int(of))

@@ -196,7 +196,7 @@ def _inside(space: MapSpace, level: int, factors: tuple[int, ...], on_x: int, x:
             lanes = factors[d]
             if space.variables[d] in along:
                 points *= factors[d]
-                lanes = min(lanes, -(-points // fold.places))
+                lanes = min(lanes, math.ceil(points * fold.kept))
             taken[0 if on_x >> d & 1 else 1] *= lanes
         if taken[0] <= space.fan[level, 0] and taken[1] <= space.fan[level, 1]:
             return float(inside)

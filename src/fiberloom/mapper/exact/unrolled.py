@@ -21,9 +21,13 @@ def unrolled(problem: Problem, space: MapSpace) -> Problem | None:
     p = problem.arrays[0]
     if not p["exact"] or p["position_entries"] or p["entries"] or not p["spatial_entries"]:
         return None
-    leaders = 0
-    for s in range(int(p["spatial_entries"])):
-        leaders |= int(p["spatial_leaders"][s])
+    entries = int(p["spatial_entries"])
+    if len({int(found) for found in p["spatial_leaders"][:entries]}) > 1:
+        return None
+    leaders = int(p["spatial_leaders"][0])
+    if leaders & (leaders - 1):  # several tensors: the lanes that each saves are not known apart
+        return None
+    for s in range(entries):
         for level in range(int(p["spatial_level"][s])):
             for t in range(len(problem.tensors)):
                 held = space.fixed_keep[level, t] or space.free_keep[level, t]
