@@ -177,6 +177,64 @@ def random_core(seed: int) -> tuple[Einsum, Architecture]:
     return workload, Architecture(levels=levels, compute=compute)
 
 
+def random_lists(seed: int) -> tuple[Einsum, Architecture]:
+    """A random product or convolution with few non-zeros in lists whose metadata follows from tiles and loops, in small buffers."""
+    rng = np.random.default_rng([seed, 7])
+
+    def one(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    def energy(most: float) -> dict[str, float]:
+        names = ("read", "write", "metadata_read", "metadata_write")
+        return {name: round(float(rng.uniform(0.2, 1)) * most, 2) for name in names}
+
+    text, choices = one(
+        ("Z[m,n] = A[m,k] * B[k,n]", {"m": (2, 4, 6, 8), "k": (2, 4, 6, 8), "n": (2, 4, 6, 8)}),
+        ("Z[p,m] = A[c,p+r] * B[m,c,r]", {"m": (1, 2, 4), "p": (2, 4, 6, 8), "c": (1, 2, 4), "r": (2, 3)}),
+        ("Z[p,q] = A[2*p+r,q+s] * B[r,s]", {"p": (2, 4), "q": (2, 4), "r": (2, 3), "s": (1, 2)}),
+    )
+    shape = {v: int(one(*c)) for v, c in choices.items()}
+    densities = {t: round(float(rng.uniform(0.03, 0.6)), 2) for t in "AB"}
+    workload = Einsum.parse(text, shape, densities=densities)
+
+    def lists() -> TensorFormat:
+        kind, outer = one("RLE", "CP", "B"), one(None, tuple(shape))
+        bits = {} if kind == "B" else {"metadata_word_bits": 4}
+        return TensorFormat(
+            ranks=(
+                RankFormat(format="UOP", payload_word_bits=0, metadata_word_bits=0, variables=outer),  # type: ignore[arg-type]
+                RankFormat(format=kind, variables=tuple(shape), **bits),
+            )
+        )
+
+    narrow = {"read_bandwidth": round(float(rng.uniform(0.2, 2)), 2)} if rng.random() < 0.4 else {}
+    widths = {"word_bits": 8, "metadata_word_bits": 4, "metadata_width_bits": 8}
+    kind = SafKind.SKIPPING if rng.random() < 0.5 else SafKind.GATING
+    entry = ActionOptimization(kind=kind, options=(LeaderFollower(follower="A", leaders=("B",)),))
+    units = one(1, 1, 2)
+    levels = [
+        StorageLevel(
+            name="DRAM", component="dram", formats={t: lists() for t in "AB" if rng.random() < 0.8}, energy_pj=energy(10), **widths,
+            **narrow,
+        ),  # type: ignore[arg-type]
+        StorageLevel(
+            name="Buffer", depth=one(6, 10, 16, 30), keep=one(None, ("A", "B"), ("A", "Z")), block_words=one(None, None, 2),
+            formats={t: lists() for t in "AB" if rng.random() < 0.3}, optimizations=one((), (entry,)), energy_pj=energy(20), **widths,
+        ),
+    ]  # fmt: skip
+    if rng.random() < 0.5:
+        levels.append(
+            StorageLevel(
+                name="RF", word_bits=8, instances=units, mesh_x=units, depth=one(3, 5, 8), energy_pj=energy(10)
+            )
+        )
+    compute = Compute(
+        name="mac", instances=units, mesh_x=units, gating=bool(rng.random() < 0.3), skipping=bool(rng.random() < 0.3),
+        energy_pj={"compute": 1, "gated_compute": 0.3},
+    )  # fmt: skip
+    return workload, Architecture(levels=tuple(levels), compute=compute)
+
+
 def enumerated(problem: Problem, space: MapSpace, objectives: list[Objective]) -> list[tuple[float, float] | None]:
     """Best value and tie-break of each objective over every point of the space; None where nothing fits."""
     best: list[tuple[float, float] | None] = [None] * len(objectives)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from exact_problems import enumerated, random_core, random_problem
+from exact_problems import enumerated, random_core, random_lists, random_problem
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import Format, RankFormat, TensorFormat
 from fiberloom.errors import FiberloomError, MappingError
@@ -21,11 +23,19 @@ OBJECTIVES = [parse_objective(text) for text in ("energy", "latency", "edp", "en
 LARGEST = 300_000
 
 
-def _compare(seeds: range, *, sparse: bool) -> int:
+def _dense(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=False)
+
+
+def _sparse(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=True)
+
+
+def _compare(seeds: range, make: Callable[[int], tuple[Einsum, Architecture]]) -> int:
     """Problems on which optimum and enumeration were compared, for every objective."""
     compared = 0
     for seed in seeds:
-        workload, architecture = random_problem(seed, sparse=sparse)
+        workload, architecture = make(seed)
         try:
             problem = lower(workload, architecture)
             space = MapSpace(workload, architecture)
@@ -49,21 +59,30 @@ def _compare(seeds: range, *, sparse: bool) -> int:
 
 
 def test_dense_optima_equal_enumeration() -> None:
-    assert _compare(range(30), sparse=False) >= 20
+    assert _compare(range(30), _dense) >= 20
 
 
 def test_sparse_optima_equal_enumeration() -> None:
-    assert _compare(range(30), sparse=True) >= 15
+    assert _compare(range(30), _sparse) >= 15
+
+
+def test_optima_with_lists_of_few_non_zeros_equal_enumeration() -> None:
+    assert _compare(range(40), random_lists) >= 20
+
+
+@pytest.mark.slow
+def test_many_optima_with_lists_of_few_non_zeros_equal_enumeration() -> None:
+    assert _compare(range(100, 500), random_lists) >= 200
 
 
 @pytest.mark.slow
 def test_many_dense_optima_equal_enumeration() -> None:
-    assert _compare(range(100, 330), sparse=False) >= 150
+    assert _compare(range(100, 330), _dense) >= 150
 
 
 @pytest.mark.slow
 def test_many_sparse_optima_equal_enumeration() -> None:
-    assert _compare(range(100, 350), sparse=True) >= 120
+    assert _compare(range(100, 350), _sparse) >= 120
 
 
 def _compare_cores(seeds: range) -> tuple[int, int]:

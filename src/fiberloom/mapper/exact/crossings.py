@@ -7,7 +7,7 @@ import numpy as np
 from fiberloom.mapper.exact.tables import READS, WRITES
 from fiberloom.model.compiled import allocates_nothing, inlined, kernel
 from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
-from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child
+from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
 from fiberloom.model.leaders import exact_leader_boxes, follower_level
 from fiberloom.model.occupancy import combine
 from fiberloom.model.peer import peer_links
@@ -92,7 +92,40 @@ def _arriving(p, g, level, t, shapes):
 
 
 @kernel
-def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
+def listed_share(p, g, w, position, level, t, shape):
+    """Words that the metadata of a tensor's parent tile lists over those that the tile has.
+
+    The format has a rank for the outermost loop between the two tiles, one for the loops inside it, and lists what the child holds
+    (`ranks_from_loops`). `position` is where the loops that are laid out begin.
+    """
+    k = g.parent[level, t]
+    outermost = -1
+    for i in range(position, w.active_count):
+        if w.active_level[i] <= k and p.is_relevant[t, w.active_variable[i]]:
+            outermost = i
+    if outermost < 0:
+        return 1.0 if g.whole[t, shape] > 1 else 0.0
+    for d in range(p.variables):
+        w.rank_bound[d] = 1
+    loops = 0
+    for i in range(position, w.active_count):
+        d = w.active_variable[i]
+        if w.active_level[i] <= k and p.is_relevant[t, d] and (i != outermost or p.format_rule[k, t, 1] != 0):
+            w.rank_bound[d] *= w.active_bound[i]
+            loops += 1
+    if g.whole[t, shape] == 1 and (loops == 0 or p.format_rule[k, t, 1] != 0):
+        return 0.0  # a single coordinate is no list
+    words = g.whole[t, shape] * tile_size(p, t, w.rank_bound)
+    if p.format_rule[k, t, 1] == 0:
+        for d in range(p.variables):
+            w.rank_bound[d] = 1
+        w.rank_bound[w.active_variable[outermost]] = w.active_bound[outermost]
+        words *= tile_size(p, t, w.rank_bound)
+    return words / w.whole[k, t]
+
+
+@kernel
+def cross_sparse(p, g, m, tab, w, position, level, t, label, shape, scratch):
     """As `cross`, with formats, gating and skipping; `scratch.state` goes on to what is found at this boundary."""
     T = p.tensors
     k, c = g.parent[level, t], level - 1
@@ -137,15 +170,20 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
     passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
     taken = share * passing * p.demand[k, t]
     _ask(g, label, k, read * taken, updated * taken)
+    lists = level > 0 and g.whole[t, shape] > 1
     if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
         # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
         bits = g.metadata[k, t]
         if g.fibres[k, t]:
             bits *= g.occupied[t, shape] if level > 0 else 0.0
+        if g.listed[k, t]:
+            again = listed_share(p, g, w, position, level, t, shape)
+            lists = again > 0
+            bits *= again
         into = 0.0
         if g.parent[k + 1, t] >= 0:
             _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
-        if level > 0 and not p.has_metadata[c, t] and g.whole[t, shape] > 1:
+        if lists and (level == 0 or not p.has_metadata[c, t]):
             words = bits / p.word_bits[k]
             _ask(g, label, k, read * words * passing, updated * words * passing + into * words * outside)
         vectors = bits / p.metadata_width[k] * copies
@@ -157,7 +195,7 @@ def cross_sparse(p, g, m, tab, w, level, t, label, shape, scratch):
             pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
         label.pending[t] += pending
     if level == 0 or not p.has_metadata[c, t]:
-        if level > 0 and g.whole[t, shape] > 1:
+        if lists:
             energy += label.pending[t]
         label.pending[t] = 0.0
     if level > 0:

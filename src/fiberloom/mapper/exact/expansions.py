@@ -309,7 +309,7 @@ def expand_spatial(
                     t.state[i] = states[source, i]
                 for i in range(T):
                     if g.parent[level, i] >= 0:
-                        energy += cross_sparse(p, g, m, tab, w, level, i, label, shape, t)
+                        energy += cross_sparse(p, g, m, tab, w, position, level, i, label, shape, t)
                 if g.refines:
                     label.busy = least_busy(p, g, level, t.state)
             else:

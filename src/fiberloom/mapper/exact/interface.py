@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from fiberloom.mapper.exact.tables import COUNTED
 from fiberloom.model.compiled import allocates_nothing, inlined, kernel
 from fiberloom.model.dataflow import tile_size
 from fiberloom.model.occupancy import combine
@@ -122,9 +123,15 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
         chain_variable = -1
         chain_bound = chain_inner = 1
         windowed = g.windowed[t]
+        listing = 0  # loops that have a part in what metadata lists, as far as it matters how many
         if windowed or g.whole_spread[t]:
             for d in range(p.variables):
                 w.running[d] = 1
+        if g.sparse and g.listed[k, t] == COUNTED:
+            for i in range(start, w.active_count):
+                if listing < 2 and w.active_level[i] <= k and p.is_relevant[t, w.active_variable[i]]:
+                    listing += 1
+            h = combine(h, listing)
         for i in range(start, w.active_count):
             if not staying and not windowed and w.active_axis[i] == 0 and moving >= 0 and not g.whole_spread[t]:
                 continue  # loops further out only multiply
@@ -178,6 +185,10 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
             for c in range(row):
                 if g.arrives[c, t] >= row:
                     h = combine(h, np.int64(g.occupied[t, shapes[g.arrives[c, t]]] * _WHOLE))
+            if p.has_metadata[k, t]:
+                h = combine(h, np.int64(g.density[t, shapes[k]] * g.overhead[k, t, shapes[k]] * _WHOLE))
+            elif g.arrives[k, t] >= 0:
+                h = combine(h, np.int64(g.occupied[t, shapes[g.arrives[k, t]]] * _WHOLE))
         total = combine(total, h)
     if not plain:
         total = combine(total, np.int64(lanes))

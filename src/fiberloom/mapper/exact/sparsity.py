@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.mapper.exact.skipped import Skipped, skipped
+from fiberloom.mapper.exact.tables import COUNTED, SLIDING
 from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U
 from fiberloom.model.tables import tile_rows
 
@@ -38,6 +39,7 @@ class Sparsity:
     overhead: Array
     metadata: Array
     fibres: Array
+    listed: Array
     whole_nest: Array
     any_metadata: bool
     arrives: Array
@@ -69,8 +71,8 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     summed = not bool(p["is_simple"][int(p["output"])])  # what an output's windows share depends on every loop outside
     if not is_sparse(p):
         return Sparsity(
-            False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)),
-            np.zeros((L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False,
+            False, base.whole, np.ones(T), one, one, nothing, nothing, nothing,
+            np.zeros((L, T)), *np.zeros((2, L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False,
             skipped(base, keep, parent, nothing[0]),
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
@@ -117,25 +119,30 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
             if row > 0:
                 c = row - 1
                 filled[row, t] = left * (1.0 - empty[t] if not metadata_at[c, t] and arrives[c, t] >= 0 else 1.0)
-    metadata, fibres, loose = _metadata(p, metadata_at, parent, density)
+    metadata, fibres, listed, loose = _metadata(p, metadata_at, parent, density)
     whole_nest = np.array([summed or bool(loose[row:].any()) for row in range(L + 1)], np.uint8)
+    for level, t in np.argwhere(listed == SLIDING):  # until the tile is known that is listed
+        crossed = next(row for row in range(level + 1) if parent[row, t] == level)
+        whole_nest[crossed:] = True
     any_metadata = bool(metadata_at.any())
     inputs = [t for t in range(T) if t != int(p["output"])]
     innermost = [int(np.flatnonzero(keep[:, t])[0]) for t in inputs]
     vanish = all(metadata_at[level, t] for level, t in zip(innermost, inputs, strict=True))
     return Sparsity(
-        True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, whole_nest,
+        True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, listed, whole_nest,
         any_metadata, arrives, not vanish and not bool(p["compute_skipping"]), filtered,
     )  # fmt: skip
 
 
-def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tuple[Array, Array, Array]:
-    """Bits per dense word ``(L, T)`` where the child's tile alone decides on them; whether per fibre; where it does not.
+def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tuple[Array, Array, Array, Array]:
+    """Bits per dense word ``(L, T)`` where the child's tile alone decides on them; whether per fibre; where the loops outside it
+    decide as well (`listed_share`); where other things do.
 
     So it is for formats whose outer ranks cost nothing and whose innermost lists coordinates of the child's tile.
     """
     L, T = metadata_at.shape
-    bits, fibres, loose = np.zeros((L, T)), np.zeros((L, T), np.uint8), np.zeros((L, T), bool)
+    bits, loose = np.zeros((L, T)), np.zeros((L, T), bool)
+    fibres, listed = np.zeros((2, L, T), np.uint8)
     for level in range(L):
         for t in range(T):
             if not metadata_at[level, t]:
@@ -144,8 +151,8 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             kinds = p["format_kind"][level, t, :ranks]
             paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
             child = next((c for c in range(level - 1, -1, -1) if parent[c + 1, t] == level), -1)
-            plain_child = child >= 0 and not metadata_at[child, t]
-            inside = 1 if plain_child else int(p["format_ranks"][child, t])
+            plain_child = child < 0 or not metadata_at[child, t]
+            inside = 0 if child < 0 else 1 if plain_child else int(p["format_ranks"][child, t])
             uniform = bool(np.ptp(density[t]) < 1e-12)
             unlimited = all(
                 np.isinf(p[name][level]) for name in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
@@ -154,17 +161,34 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
                 ranks > inside
                 and (plain_child or unlimited)  # cycles of metadata are known as soon as the child's tile is
                 and not paid[1:].any()
-                and child >= 0
                 and uniform
                 and np.isinf(p["metadata_capacity_bits"][level])
             )
             if free and kinds[0] in (FORMAT_CP, FORMAT_RLE):
                 bits[level, t] = float(density[t, -1]) * float(p["metadata_bits"][level, t, 0])
-            elif free and kinds[0] == FORMAT_B and plain_child:
+            elif free and kinds[0] == FORMAT_B and plain_child and child >= 0:
                 bits[level, t] = float(p["metadata_bits"][level, t, 0])
                 fibres[level, t] = 1
             else:
                 loose[level, t] = True
+            by_loops = bits[level, t] > 0 and not fibres[level, t] and plain_child and _in_one_rank(p, level, t)
             if not p["is_simple"][t]:  # sliding tiles list what they share as the loops have it: bits are the least
+                if by_loops:
+                    listed[level, t] = SLIDING
+                else:
+                    loose[level, t] = True
+            elif by_loops and (child < 0 or p["format_rule"][level, t, 1] == 0):
+                listed[level, t] = COUNTED
+            elif child < 0:
                 loose[level, t] = True
-    return bits, fibres, loose
+    return bits, fibres, listed, loose
+
+
+def _in_one_rank(p: Any, level: int, t: int) -> bool:
+    """Whether a format has one rank outside the child's tile, which takes the outermost loop, or all of them (see `listed_share`)."""
+    relevant = sum(1 << int(d) for d in np.flatnonzero(p["is_relevant"][t, : int(p["variables"])]))
+    outer, inner = (int(p["format_rule"][level, t, r]) for r in (1, 0))
+    everything = inner & relevant == relevant
+    return int(p["format_ranks"][level, t]) == 2 and not p["inner_to_outer"][level, t] and everything and (
+        outer == 0 or outer & relevant == relevant
+    )  # fmt: skip

@@ -184,6 +184,7 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         overhead=thin.overhead,
         metadata=thin.metadata,
         fibres=thin.fibres,
+        listed=thin.listed,
         whole_nest=thin.whole_nest,
         any_metadata=thin.any_metadata,
         arrives=thin.arrives,
