@@ -200,11 +200,12 @@ def random_lists(seed: int) -> tuple[Einsum, Architecture]:
     def lists() -> TensorFormat:
         kind, outer = one("RLE", "CP", "B"), one(None, tuple(shape))
         bits = {} if kind == "B" else {"metadata_word_bits": 4}
-        return TensorFormat(
-            ranks=(
-                RankFormat(format="UOP", payload_word_bits=0, metadata_word_bits=0, variables=outer),  # type: ignore[arg-type]
-                RankFormat(format=kind, variables=tuple(shape), **bits),
-            )
+        free = RankFormat(format="UOP", payload_word_bits=0, metadata_word_bits=0, variables=outer)  # type: ignore[arg-type]
+        inner = RankFormat(format=kind, variables=tuple(shape), **bits)
+        return one(
+            TensorFormat(ranks=(free, inner)),
+            TensorFormat(ranks=(inner,)),
+            TensorFormat(ranks=(free, free, RankFormat(format=kind, **bits)), inner_to_outer=True),
         )
 
     narrow = {"read_bandwidth": round(float(rng.uniform(0.2, 2)), 2)} if rng.random() < 0.4 else {}

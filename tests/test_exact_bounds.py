@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from exact_problems import random_problem
+from exact_problems import random_lists, random_problem
+from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError
 from fiberloom.mapper.exact.ground import ground
 from fiberloom.mapper.exact.search import ExactSearch
@@ -17,6 +19,7 @@ from fiberloom.mapper.objective import Objective, parse_objective
 from fiberloom.mapping.packed import PackedMappings
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.lower import lower
+from fiberloom.workload.einsum import Einsum
 
 ROUNDING = 1 + 1e-9
 ENUMERATED = 3000
@@ -79,9 +82,20 @@ def _picked(space: MapSpace, search: Follower, objective: Objective, most: int) 
     return packed, [*order[: most // 2], *rng.permutation(order)[: most // 2]], value
 
 
-def _follow(seed: int, *, sparse: bool, objective: Objective, refined: bool, most: int = 12) -> int:
+Make = Callable[[int], tuple[Einsum, Architecture]]
+
+
+def _dense(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=False)
+
+
+def _sparse(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=True)
+
+
+def _follow(seed: int, make: Make, *, objective: Objective, refined: bool, most: int = 12) -> int:
     """Follow mappings of one random problem; returns how many."""
-    workload, architecture = random_problem(seed, sparse=sparse)
+    workload, architecture = make(seed)
     try:
         problem, space = lower(workload, architecture), MapSpace(workload, architecture)
     except FiberloomError:
@@ -112,22 +126,20 @@ def _follow(seed: int, *, sparse: bool, objective: Objective, refined: bool, mos
 
 @pytest.mark.parametrize("objective", ["energy", "edp"])
 @pytest.mark.parametrize("refined", [False, True])
-@pytest.mark.parametrize("sparse", [False, True])
-def test_no_stage_of_a_mapping_is_bounded_above_its_cost(sparse: bool, refined: bool, objective: str) -> None:
-    followed = (_follow(s, sparse=sparse, objective=parse_objective(objective), refined=refined) for s in range(24))
+@pytest.mark.parametrize("make", [_dense, _sparse, random_lists])
+def test_no_stage_of_a_mapping_is_bounded_above_its_cost(make: Make, refined: bool, objective: str) -> None:
+    followed = (_follow(s, make, objective=parse_objective(objective), refined=refined) for s in range(24))
     assert sum(followed) > 120
 
 
 def test_compute_may_cost_less_than_with_all_loops_outermost() -> None:
-    assert _follow(118, sparse=True, objective=parse_objective("energy"), refined=False)
+    assert _follow(118, _sparse, objective=parse_objective("energy"), refined=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sparse", [False, True])
-def test_no_stage_of_many_mappings_is_bounded_above_its_cost(sparse: bool) -> None:
+@pytest.mark.parametrize("make", [_dense, _sparse, random_lists])
+def test_no_stage_of_many_mappings_is_bounded_above_its_cost(make: Make) -> None:
     for text in ("energy", "latency", "edp"):
         for refined in (False, True):
-            followed = (
-                _follow(s, sparse=sparse, objective=parse_objective(text), refined=refined) for s in range(100, 400)
-            )
+            followed = (_follow(s, make, objective=parse_objective(text), refined=refined) for s in range(100, 400))
             assert sum(followed) > 1500

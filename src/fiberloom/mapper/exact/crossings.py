@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fiberloom.mapper.exact.tables import READS, WRITES
+from fiberloom.mapper.exact.tables import FIXED, READS, WRITES
 from fiberloom.model.compiled import allocates_nothing, inlined, kernel
 from fiberloom.model.counting import ACTUAL, FILL, GATING, READ, UPDATE
 from fiberloom.model.dataflow import distinct_elements, distinct_offsets, sent_to_child, tile_size
@@ -124,6 +124,54 @@ def listed_share(p, g, w, position, level, t, shape):
     return words / w.whole[k, t]
 
 
+@inlined
+@kernel
+def _metadata_pj(p, g, level, t, copies, words, action, kind, surviving, gone):
+    """Energy of the metadata of dense `words` whose bits are the same whatever the loops are."""
+    if p.metadata_width[level] == 0:
+        return 0.0
+    vectors = words * g.metadata[level, t] / p.metadata_width[level] * copies
+    return vectors * (surviving * p.energy[level, 3 + action, ACTUAL] + gone * p.energy[level, 3 + action, kind])
+
+
+@kernel
+def _pending(p, g, m, w, position, level, t, label, shape, read, updated, kind, outside, surviving):
+    """Energy of metadata that is known now that the child's tile is; what tiles further in decide on waits in `label.pending`."""
+    k, c = g.parent[level, t], level - 1
+    gone = outside - surviving
+    lists = level > 0 and g.whole[t, shape] > 1
+    if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
+        # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
+        bits = g.metadata[k, t]
+        if g.fibres[k, t]:
+            bits *= g.occupied[t, shape] if level > 0 else 0.0
+        if g.listed[k, t]:
+            again = listed_share(p, g, w, position, level, t, shape)
+            lists = again > 0
+            bits *= again
+        into = 0.0
+        if g.parent[k + 1, t] >= 0:
+            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
+        if lists and (level == 0 or not p.has_metadata[c, t]):
+            passing = surviving + (gone if kind == GATING else 0.0)
+            words = bits / p.word_bits[k]
+            _ask(g, label, k, read * words * passing, updated * words * passing + into * words * outside)
+        vectors = bits / p.metadata_width[k] * _copies(p, k, float(w.used_instances[k + 1]))
+        pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
+        pending += (
+            updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+        )
+        if g.parent[k + 1, t] >= 0:
+            pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
+        label.pending[t] += pending
+    energy = 0.0
+    if level == 0 or not p.has_metadata[c, t]:
+        if lists:
+            energy = label.pending[t]
+        label.pending[t] = 0.0
+    return energy
+
+
 @kernel
 def cross_sparse(p, g, m, tab, w, position, level, t, label, shape, scratch):
     """As `cross`, with formats, gating and skipping; `scratch.state` goes on to what is found at this boundary."""
@@ -170,34 +218,18 @@ def cross_sparse(p, g, m, tab, w, position, level, t, label, shape, scratch):
     passing = surviving + (gone if kind == GATING else 0.0)  # gated traffic takes its cycles
     taken = share * passing * p.demand[k, t]
     _ask(g, label, k, read * taken, updated * taken)
-    lists = level > 0 and g.whole[t, shape] > 1
-    if g.metadata[k, t] > 0.0 and p.metadata_width[k] > 0:
-        # bits per dense word of the parent's tile, if its innermost rank has more than one coordinate
-        bits = g.metadata[k, t]
-        if g.fibres[k, t]:
-            bits *= g.occupied[t, shape] if level > 0 else 0.0
-        if g.listed[k, t]:
-            again = listed_share(p, g, w, position, level, t, shape)
-            lists = again > 0
-            bits *= again
-        into = 0.0
-        if g.parent[k + 1, t] >= 0:
-            _, _, into, _ = _crossing_words(p, g, m, w, k + 1, t)
-        if lists and (level == 0 or not p.has_metadata[c, t]):
-            words = bits / p.word_bits[k]
-            _ask(g, label, k, read * words * passing, updated * words * passing + into * words * outside)
-        vectors = bits / p.metadata_width[k] * copies
-        pending = read * vectors * (surviving * p.energy[k, 3 + READ, ACTUAL] + gone * p.energy[k, 3 + READ, kind])
-        pending += (
-            updated * vectors * (surviving * p.energy[k, 3 + UPDATE, ACTUAL] + gone * p.energy[k, 3 + UPDATE, kind])
+    if g.listed[k, t] == FIXED:
+        _ask(
+            g,
+            label,
+            k,
+            read * passing * g.metadata[k, t] / p.word_bits[k],
+            updated * passing * g.metadata[k, t] / p.word_bits[k],
         )
-        if g.parent[k + 1, t] >= 0:
-            pending += into * vectors * outside * p.energy[k, 3 + FILL, ACTUAL]
-        label.pending[t] += pending
-    if level == 0 or not p.has_metadata[c, t]:
-        if lists:
-            energy += label.pending[t]
-        label.pending[t] = 0.0
+        energy += _metadata_pj(p, g, k, t, copies, read, READ, kind, surviving, gone)
+        energy += _metadata_pj(p, g, k, t, copies, updated, UPDATE, kind, surviving, gone)
+    else:
+        energy += _pending(p, g, m, w, position, level, t, label, shape, read, updated, kind, outside, surviving)
     if level > 0:
         children = float(w.used_instances[level])
         share_inside = _arriving(p, g, c, t, shapes)
@@ -205,6 +237,9 @@ def cross_sparse(p, g, m, tab, w, position, level, t, label, shape, scratch):
         energy += vectors * surviving * (filled * p.energy[c, FILL, ACTUAL] + passed * p.energy[c, READ, ACTUAL])
         taken = share_inside * surviving * p.demand[c, t]
         _ask(g, label, c, passed * taken, filled * taken)
+        if g.listed[c, t] == FIXED:
+            _ask(g, label, c, 0.0, filled * surviving * g.metadata[c, t] / p.word_bits[c])
+            energy += _metadata_pj(p, g, c, t, _copies(p, c, children), filled, FILL, 0, surviving, 0.0)
         if p.is_compressed[k, t] and not p.is_compressed[c, t]:
             energy += filled * share_inside * surviving * p.conversion_energy[c, 0] * children
             if t == p.output:

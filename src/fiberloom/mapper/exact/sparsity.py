@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiberloom.mapper.exact.skipped import Skipped, skipped
-from fiberloom.mapper.exact.tables import COUNTED, SLIDING
+from fiberloom.mapper.exact.tables import COUNTED, FIXED, SLIDING
 from fiberloom.model.counting import FORMAT_B, FORMAT_CP, FORMAT_RLE, FORMAT_U
 from fiberloom.model.tables import tile_rows
 
@@ -143,9 +143,16 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
     L, T = metadata_at.shape
     bits, loose = np.zeros((L, T)), np.zeros((L, T), bool)
     fibres, listed = np.zeros((2, L, T), np.uint8)
+    fixed = [
+        all(_whatever_the_loops(p, int(level), t) for level in np.flatnonzero(metadata_at[:, t])) for t in range(T)
+    ]
     for level in range(L):
         for t in range(T):
             if not metadata_at[level, t]:
+                continue
+            if fixed[t]:
+                bits[level, t] = float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
+                listed[level, t] = FIXED
                 continue
             ranks = int(p["format_ranks"][level, t])
             kinds = p["format_kind"][level, t, :ranks]
@@ -182,6 +189,29 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             elif child < 0:
                 loose[level, t] = True
     return bits, fibres, listed, loose
+
+
+def least_bits(base: Ground, level: int, t: int) -> Array:
+    """``(S,)`` bits of metadata of a tensor's tile, for every shape, where they are the same whatever the loops are; else 0."""
+    p = base.problem.arrays[0]
+    if not p["has_metadata"][level, t] or not _whatever_the_loops(p, level, t):
+        return np.zeros(base.points.size)
+    bits: Array = base.whole[t] * float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
+    return bits
+
+
+def _whatever_the_loops(p: Any, level: int, t: int) -> bool:
+    """Whether a format lists exactly the non-zeros of a tile: its innermost rank lists coordinates, also of single fibres, and the
+    others cost nothing."""
+    ranks = int(p["format_ranks"][level, t])
+    kinds = p["format_kind"][level, t, :ranks]
+    paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
+    return bool(
+        p["is_simple"][t]
+        and kinds[0] in (FORMAT_CP, FORMAT_RLE)
+        and (p["inner_to_outer"][level, t] or ranks == 1)
+        and not paid[1:].any()
+    )
 
 
 def _in_one_rank(p: Any, level: int, t: int) -> bool:

@@ -10,8 +10,9 @@ READS, WRITES, BOTH = 0, 1, 2
 OPEN, WINDOW, CLOSED = 0, 1, 2
 """What a loop does to a tensor's reuse: leaves its tile in place, moves a window, or moves on to new elements."""
 
-SLIDING, COUNTED = 1, 2
-"""Metadata lists the more often what sliding tiles share, the more loops move them; or single words only if there are two loops."""
+SLIDING, COUNTED, FIXED = 1, 2, 3
+"""Metadata lists the more often what sliding tiles share, the more loops move them; or single words only if there are two loops;
+or the non-zeros, whatever the loops are."""
 
 SPEED_SLACK: Final = 1e-4
 """How far, relatively, completions that are counted under a speed may lie below it, per level: what rounding must not tell apart."""
@@ -88,7 +89,7 @@ class Terrain(NamedTuple):
     overhead: Any  # (L, T, S) vector accesses of a compressed tile over those of full blocks
     metadata: Any  # (L, T) bits of metadata per dense word, where no other loops than the child's tile decide on them
     fibres: Any  # (L, T) whether only fibres with a non-zero pay them
-    listed: Any  # (L, T) whether loops outside a child's tile have a part in what metadata lists, and how; 0: they have none
+    listed: Any  # (L, T) how what metadata lists depends on loops; 0: tiles of several words are listed
     whole_nest: Any  # (L + 1,) whether every loop outside the child row may still be noticed further in
     any_metadata: bool  # whether ranks of formats may refuse a complete nest
     arrives: Any  # (L, T) level whose tile decides whether the tensor's tile here arrives at all; −1: it does

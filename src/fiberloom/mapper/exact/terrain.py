@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fiberloom.mapper.exact.ground import Ground, passes_on
 from fiberloom.mapper.exact.skipped import only_skips
-from fiberloom.mapper.exact.sparsity import Sparsity, sparsity
-from fiberloom.mapper.exact.tables import BOTH, READS, WRITES, Terrain
+from fiberloom.mapper.exact.sparsity import Sparsity, least_bits, sparsity
+from fiberloom.mapper.exact.tables import BOTH, FIXED, READS, WRITES, Terrain
 from fiberloom.model.counting import FILL, READ, UPDATE
 
 Array = NDArray[Any]
@@ -35,6 +35,14 @@ def _constant(base: Ground, thin: Sparsity, sends: Array, parent: Array) -> Arra
         if any((thin.sent_share[row, t] < 1).any() or (thin.filled_share[row, t] < 1).any() for row in rows):
             found[level, t] = False
     return found
+
+
+def _fixed_pj(p: Any, thin: Sparsity, level: int, t: int, action: int) -> float:
+    """Energy of the metadata of a dense word that is moved, where it is the same whatever the loops are."""
+    if thin.listed[level, t] != FIXED or p["metadata_width"][level] == 0:
+        return 0.0
+    vectors = float(thin.metadata[level, t]) / float(p["metadata_width"][level]) / max(1, int(p["cluster"][level]))
+    return float(p["energy"][level, 3 + action, 0]) * vectors
 
 
 def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
@@ -66,6 +74,9 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         fits[level] = (used <= p["capacity"][level] * (1 + 1e-12)) & (
             used >= p["min_utilization"][level] * np.minimum(p["capacity"][level], 1e300)
         )
+        if np.isfinite(p["metadata_capacity_bits"][level]):
+            bits = sum((least_bits(base, level, t) for t in range(T) if keep[level, t]), np.zeros(points.size))
+            fits[level] &= bits <= p["metadata_capacity_bits"][level] * (1 + 1e-12)
     fan = space.lanes.prod(axis=1).astype(np.float64)
     above = np.array([fan[level + 1 :].prod() for level in range(L)])
     most_copies = np.array([shares[:T].max(axis=1) for shares in base.shares])
@@ -86,18 +97,19 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
             sends[at, t] = row
             outer = 1.0 / max(1, int(p["cluster"][k])) / float(p["values_per_access"][k, t])
             outer *= thin.least[t] if p["has_metadata"][k, t] else 1.0
-            if row > 0 and thin.metadata[k, t] > 0 and p["metadata_width"][k] > 0 and not p["has_metadata"][row - 1, t]:
+            several = row > 0 and not p["has_metadata"][row - 1, t] and thin.listed[k, t] != FIXED
+            if several and thin.metadata[k, t] > 0 and p["metadata_width"][k] > 0:
                 bits = thin.metadata[k, t] * (thin.occupied[t].min() if thin.fibres[k, t] else 1.0)
                 vectors = bits / float(p["metadata_width"][k]) / max(1, int(p["cluster"][k]))
                 metadata_words[row, t] = bits / float(p["word_bits"][k])
                 metadata_read[row, t] = float(p["energy"][k, 3 + READ, 0]) * vectors
                 metadata_update[row, t] = float(p["energy"][k, 3 + UPDATE, 0]) * vectors
-            read[row, t] = float(p["energy"][k, READ, 0]) * outer
-            update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer
+            read[row, t] = float(p["energy"][k, READ, 0]) * outer + _fixed_pj(p, thin, k, t, READ)
+            update[row, t] = float(p["energy"][k, UPDATE, 0]) * outer + _fixed_pj(p, thin, k, t, UPDATE)
             if row > 0:
                 inner = 1.0 / max(1, int(p["cluster"][row - 1])) / float(p["values_per_access"][row - 1, t])
                 inner *= thin.least[t] if p["has_metadata"][row - 1, t] else 1.0
-                fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner
+                fill[row, t] = float(p["energy"][row - 1, FILL, 0]) * inner + _fixed_pj(p, thin, row - 1, t, FILL)
             if t == int(p["output"]) and not p["is_simple"][t]:
                 read[row, t] = fill[row, t] = metadata_read[row, t] = 0.0  # shared first visits have no bound
     limited = [
@@ -175,7 +187,8 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         read=read,
         update=update,
         fill=fill,
-        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0) * p["demand"][:L, :T],
+        compact=np.where(p["has_metadata"][:L, :T].astype(bool), thin.least, 1.0) * p["demand"][:L, :T]
+        + np.where(thin.listed == FIXED, thin.metadata, 0.0) / p["word_bits"][:L, None],
         sparse=thin.sparse,
         sent_share=thin.sent_share,
         filled_share=thin.filled_share,
