@@ -70,10 +70,10 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     one = np.ones((1, 1))
     summed = not bool(p["is_simple"][int(p["output"])])  # what an output's windows share depends on every loop outside
     if not is_sparse(p):
+        none = np.zeros((L, T), np.uint8)
         return Sparsity(
-            False, base.whole, np.ones(T), one, one, nothing, nothing, nothing,
-            np.zeros((L, T)), *np.zeros((2, L, T), np.uint8), np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False,
-            skipped(base, keep, parent, nothing[0]),
+            False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)), none, none,
+            np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False, skipped(base, keep, parent, nothing[0]),
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
     compressed = p["is_compressed"][:L, :T].astype(bool)
