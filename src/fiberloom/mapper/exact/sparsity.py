@@ -143,20 +143,19 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
     L, T = metadata_at.shape
     bits, loose = np.zeros((L, T)), np.zeros((L, T), bool)
     fibres, listed = np.zeros((2, L, T), np.uint8)
-    fixed = [
-        all(_whatever_the_loops(p, int(level), t) for level in np.flatnonzero(metadata_at[:, t])) for t in range(T)
-    ]
+    fixed = [all(_lists_non_zeros(p, int(level), t) for level in np.flatnonzero(metadata_at[:, t])) for t in range(T)]
     for level in range(L):
         for t in range(T):
             if not metadata_at[level, t]:
                 continue
-            if fixed[t]:
-                bits[level, t] = float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
-                listed[level, t] = FIXED
-                continue
             ranks = int(p["format_ranks"][level, t])
             kinds = p["format_kind"][level, t, :ranks]
             paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
+            if fixed[t]:  # what the outer ranks cost, and what sliding tiles list again, comes on top
+                bits[level, t] = float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
+                listed[level, t] = FIXED
+                loose[level, t] = bool(paid[1:].any()) or not p["is_simple"][t]
+                continue
             child = next((c for c in range(level - 1, -1, -1) if parent[c + 1, t] == level), -1)
             plain_child = child < 0 or not metadata_at[child, t]
             inside = 0 if child < 0 else 1 if plain_child else int(p["format_ranks"][child, t])
@@ -192,26 +191,18 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
 
 
 def least_bits(base: Ground, level: int, t: int) -> Array:
-    """``(S,)`` bits of metadata of a tensor's tile, for every shape, where they are the same whatever the loops are; else 0."""
+    """``(S,)`` bits of metadata of a tensor's tile at least, for every shape."""
     p = base.problem.arrays[0]
-    if not p["has_metadata"][level, t] or not _whatever_the_loops(p, level, t):
+    if not p["has_metadata"][level, t] or not _lists_non_zeros(p, level, t):
         return np.zeros(base.points.size)
     bits: Array = base.whole[t] * float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
     return bits
 
 
-def _whatever_the_loops(p: Any, level: int, t: int) -> bool:
-    """Whether a format lists exactly the non-zeros of a tile: its innermost rank lists coordinates, also of single fibres, and the
-    others cost nothing."""
-    ranks = int(p["format_ranks"][level, t])
-    kinds = p["format_kind"][level, t, :ranks]
-    paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
-    return bool(
-        p["is_simple"][t]
-        and kinds[0] in (FORMAT_CP, FORMAT_RLE)
-        and (p["inner_to_outer"][level, t] or ranks == 1)
-        and not paid[1:].any()
-    )
+def _lists_non_zeros(p: Any, level: int, t: int) -> bool:
+    """Whether the innermost rank of a format has a coordinate for every non-zero, whatever the loops are: also in fibres of one."""
+    lists = p["format_kind"][level, t, 0] in (FORMAT_CP, FORMAT_RLE)
+    return bool(lists and (p["inner_to_outer"][level, t] or int(p["format_ranks"][level, t]) == 1))
 
 
 def _in_one_rank(p: Any, level: int, t: int) -> bool:
