@@ -90,8 +90,8 @@ def test_a_dataflow_that_meets_the_bound_of_a_stopped_search_is_proved() -> None
         ("optimal", {"stopped": "time"}, "seconds"),
         ("bound", {"stopped": "interrupted"}, "interrupted"),
         ("bound", {}, "memory"),
-        ("bound", {"stand_in": True}, "bounded"),
-        ("bound", {"stand_in": True, "stopped": "time"}, "seconds"),
+        ("bound", {"relaxed": True}, "bounded"),
+        ("bound", {"relaxed": True, "stopped": "time"}, "seconds"),
     ],
 )
 def test_why_the_exact_mapper_ended(status: str, statistics: dict[str, object], ending: str) -> None:

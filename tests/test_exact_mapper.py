@@ -12,7 +12,9 @@ from fiberloom.architecture.levels import Architecture, ComponentClass, Compute,
 from fiberloom.architecture.sparse import Format, RankFormat, TensorFormat
 from fiberloom.errors import FiberloomError, MappingError
 from fiberloom.input.specification import parse
+from fiberloom.mapper.certificate import exact_ending
 from fiberloom.mapper.exact import find_optimum
+from fiberloom.mapper.exact.sparsity import lists_by_idle_loops
 from fiberloom.mapper.objective import parse_objective
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.evaluate import BatchEvaluator, evaluate
@@ -51,6 +53,9 @@ def _compare(seeds: range, make: Callable[[int], tuple[Einsum, Architecture]]) -
                 continue
             found = find_optimum(problem, space, objective)
             energy, cycles = found.energy_pj[0], found.cycles[0]
+            if lists_by_idle_loops(problem, space):
+                assert found.certificate.lower_bound <= best[0] * (1 + 1e-11), (seed, objective.name)
+                continue
             assert float(objective.value(energy, cycles)) == pytest.approx(best[0], rel=1e-11), (seed, objective.name)
             assert float(objective.tie(energy, cycles)) == pytest.approx(best[1], rel=1e-11), (seed, objective.name)
             assert found.certificate.status == "optimal"
@@ -68,6 +73,19 @@ def test_sparse_optima_equal_enumeration() -> None:
 
 def test_optima_with_lists_of_few_non_zeros_equal_enumeration() -> None:
     assert _compare(range(40), random_lists) >= 20
+
+
+def test_an_answer_is_a_bound_where_loops_of_one_iteration_decide_on_metadata() -> None:
+    workload, architecture = random_lists(350)
+    problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+    assert lists_by_idle_loops(problem, space)
+    for objective, best in zip(OBJECTIVES, enumerated(problem, space, OBJECTIVES), strict=True):
+        assert best is not None
+        found = find_optimum(problem, space, objective)
+        value = float(objective.value(found.energy_pj[0], found.cycles[0]))
+        assert 0 < found.certificate.lower_bound <= best[0] * (1 + 1e-11) <= value * (1 + 2e-11)
+        assert (found.certificate.status == "optimal") == (objective.name == "latency")
+        assert exact_ending(found.certificate, found.statistics) in ("proved", "bounded")
 
 
 @pytest.mark.slow

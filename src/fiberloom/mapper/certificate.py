@@ -55,4 +55,4 @@ def exact_ending(certificate: Certificate, statistics: Mapping[str, Any]) -> str
         return "seconds" if stopped == "time" else str(stopped)
     if certificate.status == "optimal":
         return "proved"
-    return "bounded" if statistics.get("stand_in") else "memory"
+    return "bounded" if statistics.get("relaxed") else "memory"

@@ -28,6 +28,7 @@ from fiberloom.mapper.exact.labels import DEMANDS, LABEL, Table
 from fiberloom.mapper.exact.lattice import subsets
 from fiberloom.mapper.exact.moves import improved
 from fiberloom.mapper.exact.simplified import simplified
+from fiberloom.mapper.exact.sparsity import lists_by_idle_loops
 from fiberloom.mapper.exact.template import Template, completed
 from fiberloom.mapper.exact.terrain import terrain
 from fiberloom.mapper.exact.worthwhile import slowest, wanted
@@ -87,7 +88,7 @@ class Optimum:
         energy_pj, cycles: of each.
         certificate: what is proved about it.
         seconds: of the whole search.
-        statistics: labels kept, mappings evaluated, choices of keeps, passes.
+        statistics: labels kept, mappings evaluated, choices of keeps; `relaxed` where labels may cost less than mappings do.
     """
 
     mappings: tuple[Mapping, ...]
@@ -127,6 +128,7 @@ class ExactSearch:
         self.capacity = max(4096, int(self.memory / (LABEL.itemsize * 3)))
         self.evaluator = BatchEvaluator(judge or problem)
         self.relaxed = BatchEvaluator(problem) if judge is not None else None
+        self.vague = lists_by_idle_loops(self.problem, space)
         tie = (0.0, 1.0) if objective.energy_power else (1.0, 0.0)
         self.rule = np.array([objective.energy_power, objective.latency_power, *tie, float(front)])
         self.best = np.zeros((_FRONT if front else 1, 2))
@@ -137,6 +139,8 @@ class ExactSearch:
         self.complete: list[PackedMappings] = []
         self.tables = OccupancyTables(self.problem)
         self.statistics: dict[str, Any] = {"labels": 0, "mappings": 0, "keeps": 0}
+        if self.relaxed is not None or self.vague:
+            self.statistics["relaxed"] = True
         self.works = np.zeros(1, WORK)
         self.bounds = Bounds(self.problem, self.memory, self._late)
         self.least = 0.0
@@ -203,6 +207,8 @@ class ExactSearch:
                 left_out = self._layers(template, 0)
             dropped = min(dropped, left_out)
         self.cut = dropped
+        if self.vague:
+            self._move(_DRAW_SECONDS)
 
     def _beams(self, templates: list[Template], beam: int, patience: int = _FIRST_KEEPS) -> None:
         """A beam over the most promising choices, until `patience` of them were in vain; sorts them and bounds them all."""
@@ -432,7 +438,8 @@ class ExactSearch:
     def _leaves(self, template: Template, pool: Array, first: int) -> float:
         """Evaluate complete labels with the model, the most promising first.
 
-        Returns what bounds those that may cost more than their labels say: the least that one costs on the problem of the labels.
+        Returns what bounds those that may cost more than their labels say, or less in another order of idle loops: the least that one
+        costs on the problem of the labels, or that its label says.
         """
         at = first
         least = math.inf
@@ -454,6 +461,8 @@ class ExactSearch:
                     result = self.relaxed(packed)
                     values = self.objective.value(result.energy_pj, result.cycles)
                     least = min(least, float(np.nanmin(values, initial=math.inf)))
+                if self.vague:
+                    least = min(least, float(pool["value"][chunk[0]]))
             at += _LEAVES
         return least if least < self._value() * (1 - labels.SLACK) else math.inf
 

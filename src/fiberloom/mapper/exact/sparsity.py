@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from fiberloom.model.tables import tile_rows
 
 if TYPE_CHECKING:
     from fiberloom.mapper.exact.ground import Ground
+    from fiberloom.mapping.space import MapSpace
+    from fiberloom.model.lower import Problem
 
 Array = NDArray[Any]
 
@@ -50,6 +53,22 @@ class Sparsity:
 def is_sparse(p: Any) -> bool:
     """Whether anything but dense traffic decides on costs (densities alone don't)."""
     return bool(p["any_metadata"]) or int(p["entries"]) > 0
+
+
+def lists_by_idle_loops(problem: Problem, space: MapSpace) -> bool:
+    """Whether loops of one iteration may decide on metadata, by where they stand among the others.
+
+    A format with fewer ranks than the one inside makes fibres of their variables' inner tiles (`fiberloom.model.fibertree`). The
+    search places such loops in one way only.
+    """
+    p = problem.arrays[0]
+    may = space.fixed_keep | space.free_keep
+    ranks = np.where(
+        p["has_metadata"][: len(may), : may.shape[1]] & may, p["format_ranks"][: len(may), : may.shape[1]], 0
+    )
+    return any(
+        0 < outer[t] < inner[t] for inner, outer in itertools.combinations(ranks, 2) for t in range(may.shape[1])
+    )
 
 
 def statistics(base: Ground, t: int, block: int = 1) -> Array:
