@@ -122,7 +122,7 @@ def proof(target: SearchProblem, seconds: float) -> Yardstick:
     """What the exact mapper proves within `seconds`; nothing, where it finds no mapping in that time."""
     target.prepare()
     try:
-        return yardstick(target, seconds=seconds, memory_mb=1500)
+        return yardstick(target, seconds=seconds, memory_mb=4000)
     except MappingError as error:
         return Yardstick(math.inf, 0.0, proved=False, seconds=None, note=error.problem)
 
