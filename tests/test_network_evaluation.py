@@ -20,6 +20,7 @@ from fiberloom.network_evaluation import Case, NetworkResult, run_network, with_
 from fiberloom.network_evaluation.cache import ResultCache
 from fiberloom.network_evaluation.designs import read_design
 from fiberloom.network_evaluation.fusion import fused, streamed
+from fiberloom.network_evaluation.mapping_search import MappingJob, solve
 from fiberloom.report.html.content import content
 from fiberloom.workload.einsum import Einsum
 from fiberloom.workload.importers import read_network
@@ -425,6 +426,18 @@ def test_weights_that_a_design_does_not_skip_run_as_the_next_pattern_of_its_menu
     assert bound("vegeta-m8", "1:4") == ("1:4", None)  # 2:8 is as dense
     assert bound("dstc", 0.3) == (0.3, None)
     assert bound("eyeriss", 0.3) == (0.3, None)
+    assert bound("highlight", {"distribution": "hierarchical", "pattern": "C1(4:8)->C0(2:4)", "axis": 1})[1] is None
+
+
+def test_hierarchical_weights_of_a_convolution_keep_their_pattern_as_a_matrix_product() -> None:
+    layer = Einsum.parse("O[m,p] = W[m,c,r] * I[c,p+r]", {"m": 64, "c": 64, "r": 1, "p": 64})
+    cycles = {}
+    for weights in (None, "C1(4:8)->C0(2:4)"):
+        tensors = tuple(t.model_copy(update={"density": weights}) if t.name == "W" else t for t in layer.tensors)
+        bound = read_design("highlight").bound(layer.model_copy(update={"tensors": tensors}))
+        job = MappingJob(bound.einsum, bound.architecture, bound.constraints, objective="latency", seconds=20)
+        cycles[weights] = solve(job)["cycles_by_component"]["MAC"]
+    assert cycles["C1(4:8)->C0(2:4)"] * 4 == cycles[None]
 
 
 def test_a_network_says_which_weights_a_design_could_not_skip(folder: Path) -> None:

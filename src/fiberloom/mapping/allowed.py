@@ -17,6 +17,7 @@ from fiberloom.mapping.constraints import Constraints, LoopConstraints
 from fiberloom.mapping.coverings import Coverings
 from fiberloom.mapping.factorizations import Array, Factorizations, divisors
 from fiberloom.mapping.spreads import spreads
+from fiberloom.workload.density.hierarchical import is_hierarchical, parse_hierarchy
 from fiberloom.workload.einsum import Einsum
 
 
@@ -345,11 +346,13 @@ _KINDS = {False: "temporal", True: "spatial"}
 
 
 def _structured_share(workload: Einsum, name: str) -> Fraction:
-    """Share of non-zeros of an N:M tensor; 1 where zeros have no fixed pattern."""
+    """Share of non-zeros of an N:M tensor, or one with a pattern in several ranks; 1 where zeros have no fixed pattern."""
     density = workload.tensor(name).density
     pattern = density.get("pattern") if isinstance(density, dict) else density
     if not isinstance(pattern, str) or ":" not in pattern:
         return Fraction(1)
+    if is_hierarchical(pattern):
+        return math.prod((Fraction(*rank) for rank in parse_hierarchy(pattern)), start=Fraction(1))
     kept, _, of = pattern.partition(":")
     if not (kept.isdigit() and of.isdigit() and 0 < int(kept) <= int(of)):
         return Fraction(1)

@@ -148,8 +148,11 @@ def _within_menu(einsum: Einsum, info: DesignInfo) -> tuple[Einsum, str | None]:
 
 def _structure(density: Any, share: float) -> Structure:
     """The structure that a density states; non-zeros anywhere where it states none."""
-    if isinstance(density, Mapping) and density.get("distribution") == "fixed-structured":
-        density = density.get("density")
+    if isinstance(density, Mapping):
+        field = {"fixed-structured": "density", "hierarchical": "pattern", "hss": "pattern"}.get(
+            str(density.get("distribution"))
+        )
+        density = density.get(field) if field is not None else None
     if isinstance(density, str):
         try:
             return structure_of(density)
