@@ -132,9 +132,14 @@ def random_problem(seed: int, *, sparse: bool) -> tuple[Einsum, Architecture]:
     return workload, Architecture(levels=tuple(levels), compute=compute)
 
 
-def random_core(seed: int) -> tuple[Einsum, Architecture]:
-    """A random matrix product with N:M weights on a core that leaves their zeros out in space, as sparse tensor cores do."""
+def random_core(seed: int, *, odd: bool = False) -> tuple[Einsum, Architecture]:
+    """A random matrix product with N:M weights on a core that leaves their zeros out in space, as sparse tensor cores do.
+
+    Args:
+        odd: with other followers, entries at two levels, a second memory for weights inside, blocks of words and clusters, too.
+    """
     rng = np.random.default_rng([seed, 2])
+    other_rng = np.random.default_rng([seed, 3])
     pattern = ("2:4", "1:4", "1:2", "2:8", "3:4")[int(rng.integers(5))]
     shape = {"m": int(rng.choice([2, 4, 6])), "k": int(rng.choice([4, 8, 12])), "n": int(rng.choice([1, 2, 4]))}
     other = round(float(rng.uniform(0.2, 0.9)), 2) if rng.random() < 0.5 else 1.0
@@ -155,8 +160,17 @@ def random_core(seed: int) -> tuple[Einsum, Architecture]:
 
     skipped = tuple(
         ActionOptimization(kind=SafKind.SPATIAL_SKIPPING, options=(LeaderFollower(follower=follower, leaders=("A",)),))
-        for follower in "BZ"
+        for follower in (("BZ", "B", "Z")[int(other_rng.integers(3))] if odd else "BZ")
     )
+    blocks, cluster, nested = (bool(odd and x < 0.3) for x in other_rng.random(3))
+    inner: tuple[StorageLevel, ...] = ()
+    if odd and other_rng.random() < 0.3:
+        inner = (
+            StorageLevel(
+                name="Inner", depth=2, keep=("A",), formats={"A": coordinates}, instances=x * y, mesh_x=x, energy_pj=energy(1),
+                metadata_width_bits=2,
+            ),
+        )  # fmt: skip
     levels = (
         StorageLevel(
             name="DRAM", component="dram", formats={"A": coordinates}, energy_pj=energy(100), metadata_width_bits=8, **narrow(0.5)
@@ -167,8 +181,10 @@ def random_core(seed: int) -> tuple[Einsum, Architecture]:
         ),
         StorageLevel(
             name="Lane", depth=int(rng.integers(1, 4)), keep=("A",), formats={"A": coordinates}, instances=x * y, mesh_x=x,
-            energy_pj=energy(1), metadata_width_bits=2, **narrow(0.2),
+            energy_pj=energy(1), metadata_width_bits=2, block_words=2 if blocks else None, cluster_size=2 if cluster and x == 4 else 1,
+            optimizations=skipped[:1] if nested else (), **narrow(0.2),
         ),
+        *inner,
     )  # fmt: skip
     compute = Compute(
         name="mac", instances=x * y, mesh_x=x, gating=bool(rng.random() < 0.4), skipping=bool(rng.random() < 0.2),

@@ -15,6 +15,7 @@ from fiberloom.input.specification import parse
 from fiberloom.mapper.certificate import exact_ending
 from fiberloom.mapper.exact import find_optimum
 from fiberloom.mapper.exact.sparsity import lists_by_idle_loops
+from fiberloom.mapper.exact.unrolled import unrolled
 from fiberloom.mapper.objective import parse_objective
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.evaluate import BatchEvaluator, evaluate
@@ -103,18 +104,19 @@ def test_many_sparse_optima_equal_enumeration() -> None:
     assert _compare(range(100, 350), _sparse) >= 120
 
 
-def _compare_cores(seeds: range) -> tuple[int, int]:
+def _compare_cores(seeds: range, *, odd: bool = False) -> tuple[int, int]:
     """Cores whose optima were compared with enumeration, for every objective, and how many answers were proved."""
     compared = proved = 0
     for seed in seeds:
-        workload, architecture = random_core(seed)
+        workload, architecture = random_core(seed, odd=odd)
         problem, space = lower(workload, architecture), MapSpace(workload, architecture)
         assert problem.arrays[0]["spatial_entries"]
         if space.size() > LARGEST:
             continue
         for objective, best in zip(OBJECTIVES, enumerated(problem, space, OBJECTIVES), strict=True):
-            assert best is not None
-            found = find_optimum(problem, space, objective)
+            if best is None:
+                continue
+            found = find_optimum(problem, space, objective, seconds=3 if odd else None)
             value = float(objective.value(found.energy_pj[0], found.cycles[0]))
             certificate = found.certificate
             assert certificate.lower_bound <= best[0] * (1 + 1e-11), (seed, objective.name)
@@ -126,6 +128,25 @@ def _compare_cores(seeds: range) -> tuple[int, int]:
     return compared, proved
 
 
+def test_a_wider_array_costs_at_most_as_much_as_skipping_in_space() -> None:
+    usable = equal = 0
+    for seed in range(150):
+        workload, architecture = random_core(seed, odd=seed >= 50)
+        problem, space = lower(workload, architecture), MapSpace(workload, architecture)
+        wide = unrolled(problem, space)
+        if wide is None:
+            continue
+        rows = space.sample(np.random.default_rng(seed), 3000)
+        true, least = BatchEvaluator(problem)(rows), BatchEvaluator(wide)(rows)
+        fits = true.valid
+        assert least.valid[fits].all(), seed
+        assert (least.energy_pj[fits] <= true.energy_pj[fits] * (1 + 1e-9)).all(), seed
+        assert (least.cycles[fits] <= true.cycles[fits] * (1 + 1e-9)).all(), seed
+        usable += 1
+        equal += bool(np.isclose(least.energy_pj[fits], true.energy_pj[fits], rtol=1e-9).any())
+    assert usable > 50 and equal > 40
+
+
 def test_optima_of_cores_that_leave_zeros_out_in_space_equal_enumeration() -> None:
     compared, proved = _compare_cores(range(20))
     assert compared >= 12 and proved >= 0.7 * compared * len(OBJECTIVES)
@@ -135,6 +156,7 @@ def test_optima_of_cores_that_leave_zeros_out_in_space_equal_enumeration() -> No
 def test_many_optima_of_cores_that_leave_zeros_out_in_space_equal_enumeration() -> None:
     compared, proved = _compare_cores(range(100, 250))
     assert compared >= 90 and proved >= 0.7 * compared * len(OBJECTIVES)
+    assert _compare_cores(range(250, 300), odd=True)[0] >= 30
 
 
 def test_tiles_that_list_what_they_share_with_others_ask_for_its_cycles() -> None:

@@ -186,7 +186,10 @@ def interface(p, g, w, start, row, lanes, plain, state, shapes, label):
                 if g.arrives[c, t] >= row:
                     h = combine(h, np.int64(g.occupied[t, shapes[g.arrives[c, t]]] * _WHOLE))
             if p.has_metadata[k, t]:
-                h = combine(h, np.int64(g.density[t, shapes[k]] * g.overhead[k, t, shapes[k]] * _WHOLE))
+                h = combine(
+                    combine(h, np.int64(g.density[t, shapes[k]] * _WHOLE)),
+                    np.int64(g.overhead[k, t, shapes[k]] * _WHOLE),
+                )
             elif g.arrives[k, t] >= 0:
                 h = combine(h, np.int64(g.occupied[t, shapes[g.arrives[k, t]]] * _WHOLE))
         total = combine(total, h)

@@ -464,7 +464,7 @@ class ExactSearch:
                 if self.vague:
                     least = min(least, float(pool["value"][chunk[0]]))
             at += _LEAVES
-        return least if least < self._value() * (1 - labels.SLACK) else math.inf
+        return least if self.front or least < self._value() * (1 - labels.SLACK) else math.inf
 
     def _value(self) -> float:
         if not self.found:

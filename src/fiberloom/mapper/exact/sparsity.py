@@ -44,7 +44,6 @@ class Sparsity:
     fibres: Array
     listed: Array
     whole_nest: Array
-    any_metadata: bool
     arrives: Array
     refines: bool
     skipped: Skipped
@@ -92,7 +91,7 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
         none = np.zeros((L, T), np.uint8)
         return Sparsity(
             False, base.whole, np.ones(T), one, one, nothing, nothing, nothing, np.zeros((L, T)), none, none,
-            np.full(L + 1, summed, np.uint8), False, np.full((L, T), -1), False, skipped(base, keep, parent, nothing[0]),
+            np.full(L + 1, summed, np.uint8), np.full((L, T), -1), False, skipped(base, keep, parent, nothing[0]),
         )  # fmt: skip
     metadata_at = p["has_metadata"][:L, :T].astype(bool) & keep
     compressed = p["is_compressed"][:L, :T].astype(bool)
@@ -143,13 +142,12 @@ def sparsity(base: Ground, keep: Array, parent: Array) -> Sparsity | None:
     for level, t in np.argwhere(listed == SLIDING):  # until the tile is known that is listed
         crossed = next(row for row in range(level + 1) if parent[row, t] == level)
         whole_nest[crossed:] = True
-    any_metadata = bool(metadata_at.any())
     inputs = [t for t in range(T) if t != int(p["output"])]
     innermost = [int(np.flatnonzero(keep[:, t])[0]) for t in inputs]
     vanish = all(metadata_at[level, t] for level, t in zip(innermost, inputs, strict=True))
     return Sparsity(
         True, most, density.min(axis=1), density, 1.0 - empty, sent, filled, overhead, metadata, fibres, listed, whole_nest,
-        any_metadata, arrives, not vanish and not bool(p["compute_skipping"]), filtered,
+        arrives, not vanish and not bool(p["compute_skipping"]), filtered,
     )  # fmt: skip
 
 
@@ -157,7 +155,8 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
     """Bits per dense word ``(L, T)`` where the child's tile alone decides on them; whether per fibre; where the loops outside it
     decide as well (`listed_share`); where other things do.
 
-    So it is for formats whose outer ranks cost nothing and whose innermost lists coordinates of the child's tile.
+    So it is for formats whose outer ranks cost nothing and whose innermost lists coordinates of the child's tile; or, for tensors
+    whose formats all do so, of every non-zero (`FIXED`).
     """
     L, T = metadata_at.shape
     bits, loose = np.zeros((L, T)), np.zeros((L, T), bool)
@@ -170,14 +169,16 @@ def _metadata(p: Any, metadata_at: Array, parent: Array, density: Array) -> tupl
             ranks = int(p["format_ranks"][level, t])
             kinds = p["format_kind"][level, t, :ranks]
             paid = (p["metadata_bits"][level, t, :ranks] + p["payload_bits"][level, t, :ranks]) * (kinds != FORMAT_U)
-            if fixed[t]:  # what the outer ranks cost, and what sliding tiles list again, comes on top
-                bits[level, t] = float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
-                listed[level, t] = FIXED
-                loose[level, t] = bool(paid[1:].any()) or not p["is_simple"][t]
-                continue
             child = next((c for c in range(level - 1, -1, -1) if parent[c + 1, t] == level), -1)
             plain_child = child < 0 or not metadata_at[child, t]
             inside = 0 if child < 0 else 1 if plain_child else int(p["format_ranks"][child, t])
+            if fixed[
+                t
+            ]:  # what outer ranks cost, and what sliding tiles list again, comes on top; too few ranks refuse loops
+                bits[level, t] = float(p["element_density"][t]) * float(p["metadata_bits"][level, t, 0])
+                listed[level, t] = FIXED
+                loose[level, t] = bool(paid[1:].any()) or not p["is_simple"][t] or ranks <= inside
+                continue
             uniform = bool(np.ptp(density[t]) < 1e-12)
             unlimited = all(
                 np.isinf(p[name][level]) for name in ("read_bandwidth", "write_bandwidth", "shared_bandwidth")

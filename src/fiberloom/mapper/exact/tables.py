@@ -91,7 +91,6 @@ class Terrain(NamedTuple):
     fibres: Any  # (L, T) whether only fibres with a non-zero pay them
     listed: Any  # (L, T) how what metadata lists depends on loops; 0: tiles of several words are listed
     whole_nest: Any  # (L + 1,) whether every loop outside the child row may still be noticed further in
-    any_metadata: bool  # whether ranks of formats may refuse a complete nest
     arrives: Any  # (L, T) level whose tile decides whether the tensor's tile here arrives at all; −1: it does
     last_row: Any  # (T,) innermost child row at which skipping looks at the tensor; −1: none does
     refines: bool  # whether what skipping finds outside bounds the busy cycles

@@ -199,7 +199,6 @@ def terrain(base: Ground, keep: Array, least: float = 1.0) -> Terrain | None:
         fibres=thin.fibres,
         listed=thin.listed,
         whole_nest=thin.whole_nest,
-        any_metadata=thin.any_metadata,
         arrives=thin.arrives,
         last_row=filtered.last_row,
         refines=refines,
