@@ -212,7 +212,7 @@ def cpu_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def timed(target: SearchProblem, seconds: float, memory_mb: float = 4000) -> tuple[Optimum, float]:
+def timed(target: SearchProblem, seconds: float, memory_mb: float = 2000) -> tuple[Optimum, float]:
     """Search with a limit in CPU seconds: the answer and the CPU seconds it took.
 
     Raises:
@@ -237,7 +237,7 @@ class Run:
 
 
 def optimum(
-    einsum: Einsum, design: Architecture, limits: Constraints, objective: str, seconds: float, memory_mb: float = 4000
+    einsum: Einsum, design: Architecture, limits: Constraints, objective: str, seconds: float, memory_mb: float = 2000
 ) -> Run:
     """Build the map space and search it; both count."""
     problem = lower(einsum, design)
