@@ -83,7 +83,7 @@ def _levels(rng: np.random.Generator, workload: Einsum) -> tuple[list[StorageLev
 
 def _format(rng: np.random.Generator, variables: tuple[str, ...]) -> TensorFormat:
     def rank(kind: str, loops: tuple[str, ...] | None, **bits: int) -> RankFormat:
-        return RankFormat(format=kind, variables=loops, **bits)  # type: ignore[arg-type]
+        return RankFormat(format=kind, variables=loops, **bits)  # type: ignore[arg-type]  # pydantic takes names
 
     kind = ("RLE", "CP", "B", "CSR")[int(rng.integers(4))]
     if kind == "CSR":
@@ -132,6 +132,14 @@ def random_problem(seed: int, *, sparse: bool) -> tuple[Einsum, Architecture]:
     return workload, Architecture(levels=tuple(levels), compute=compute)
 
 
+def random_dense(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=False)
+
+
+def random_sparse(seed: int) -> tuple[Einsum, Architecture]:
+    return random_problem(seed, sparse=True)
+
+
 def random_core(seed: int, *, odd: bool = False) -> tuple[Einsum, Architecture]:
     """A random matrix product with N:M weights on a core that leaves their zeros out in space, as sparse tensor cores do.
 
@@ -144,7 +152,7 @@ def random_core(seed: int, *, odd: bool = False) -> tuple[Einsum, Architecture]:
     shape = {"m": int(rng.choice([2, 4, 6])), "k": int(rng.choice([4, 8, 12])), "n": int(rng.choice([1, 2, 4]))}
     other = round(float(rng.uniform(0.2, 0.9)), 2) if rng.random() < 0.5 else 1.0
     workload = Einsum.parse("Z[m,n] = A[m,k] * B[k,n]", shape, densities={"A": pattern, "B": other})
-    coordinates = TensorFormat(ranks=(RankFormat(format="CP", metadata_word_bits=2),))  # type: ignore[arg-type]
+    coordinates = TensorFormat(ranks=(RankFormat(format="CP", metadata_word_bits=2),))  # type: ignore[arg-type]  # pydantic takes names
     x, y = int(rng.choice([1, 2, 4])), int(rng.choice([1, 2]))
 
     def energy(most: float) -> dict[str, float]:
@@ -174,7 +182,7 @@ def random_core(seed: int, *, odd: bool = False) -> tuple[Einsum, Architecture]:
     levels = (
         StorageLevel(
             name="DRAM", component="dram", formats={"A": coordinates}, energy_pj=energy(100), metadata_width_bits=8, **narrow(0.5)
-        ),  # type: ignore[arg-type]
+        ),  # type: ignore[arg-type]  # pydantic takes names
         StorageLevel(
             name="Registers", depth=int(rng.integers(6, 40)), keep=("Z",) if rng.random() < 0.5 else ("B", "Z"), optimizations=skipped,
             energy_pj=energy(10), **narrow(0.2),
@@ -216,7 +224,7 @@ def random_lists(seed: int) -> tuple[Einsum, Architecture]:
     def lists() -> TensorFormat:
         kind, outer = one("RLE", "CP", "B"), one(None, tuple(shape))
         bits = {} if kind == "B" else {"metadata_word_bits": 4}
-        free = RankFormat(format="UOP", payload_word_bits=0, metadata_word_bits=0, variables=outer)  # type: ignore[arg-type]
+        free = RankFormat(format="UOP", payload_word_bits=0, metadata_word_bits=0, variables=outer)  # type: ignore[arg-type]  # pydantic takes names
         inner = RankFormat(format=kind, variables=tuple(shape), **bits)
         return one(
             TensorFormat(ranks=(free, inner)),
@@ -233,7 +241,7 @@ def random_lists(seed: int) -> tuple[Einsum, Architecture]:
         StorageLevel(
             name="DRAM", component="dram", formats={t: lists() for t in "AB" if rng.random() < 0.8}, energy_pj=energy(10), **widths,
             **narrow,
-        ),  # type: ignore[arg-type]
+        ),  # type: ignore[arg-type]  # pydantic takes names
         StorageLevel(
             name="Buffer", depth=one(6, 10, 16, 30), keep=one(None, ("A", "B"), ("A", "Z")), block_words=one(None, None, 2),
             formats={t: lists() for t in "AB" if rng.random() < 0.3}, optimizations=one((), (entry,)), energy_pj=energy(20), **widths,
@@ -268,5 +276,5 @@ def enumerated(problem: Problem, space: MapSpace, objectives: list[Objective]) -
             if i is not None:
                 energy, cycles = result.energy_pj[i], result.cycles[i]
                 found = float(objective.value(energy, cycles)), float(objective.tie(energy, cycles))
-                best[o] = found if best[o] is None else min(best[o], found)  # type: ignore[type-var]
+                best[o] = found if best[o] is None else min(best[o], found)  # type: ignore[type-var]  # not None here
     return best

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exact_problems import random_lists, random_problem
+from exact_problems import random_dense, random_lists, random_sparse
 from fiberloom.architecture.levels import Architecture
 from fiberloom.errors import FiberloomError
 from fiberloom.mapper.exact.ground import ground
@@ -85,14 +85,6 @@ def _picked(space: MapSpace, search: Follower, objective: Objective, most: int) 
 Make = Callable[[int], tuple[Einsum, Architecture]]
 
 
-def _dense(seed: int) -> tuple[Einsum, Architecture]:
-    return random_problem(seed, sparse=False)
-
-
-def _sparse(seed: int) -> tuple[Einsum, Architecture]:
-    return random_problem(seed, sparse=True)
-
-
 def _follow(seed: int, make: Make, *, objective: Objective, refined: bool, most: int = 12) -> int:
     """Follow mappings of one random problem; returns how many."""
     workload, architecture = make(seed)
@@ -126,18 +118,18 @@ def _follow(seed: int, make: Make, *, objective: Objective, refined: bool, most:
 
 @pytest.mark.parametrize("objective", ["energy", "edp"])
 @pytest.mark.parametrize("refined", [False, True])
-@pytest.mark.parametrize("make", [_dense, _sparse, random_lists])
+@pytest.mark.parametrize("make", [random_dense, random_sparse, random_lists])
 def test_no_stage_of_a_mapping_is_bounded_above_its_cost(make: Make, refined: bool, objective: str) -> None:
     followed = (_follow(s, make, objective=parse_objective(objective), refined=refined) for s in range(24))
     assert sum(followed) > 120
 
 
 def test_compute_may_cost_less_than_with_all_loops_outermost() -> None:
-    assert _follow(118, _sparse, objective=parse_objective("energy"), refined=False)
+    assert _follow(118, random_sparse, objective=parse_objective("energy"), refined=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [_dense, _sparse, random_lists])
+@pytest.mark.parametrize("make", [random_dense, random_sparse, random_lists])
 def test_no_stage_of_many_mappings_is_bounded_above_its_cost(make: Make) -> None:
     for text in ("energy", "latency", "edp"):
         for refined in (False, True):

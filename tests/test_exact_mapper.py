@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from exact_problems import enumerated, random_core, random_lists, random_problem
+from exact_problems import enumerated, random_core, random_dense, random_lists, random_problem, random_sparse
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.architecture.sparse import Format, RankFormat, TensorFormat
 from fiberloom.errors import FiberloomError, MappingError
@@ -24,14 +24,6 @@ from fiberloom.workload.einsum import Einsum
 
 OBJECTIVES = [parse_objective(text) for text in ("energy", "latency", "edp", "energy^2*latency")]
 LARGEST = 300_000
-
-
-def _dense(seed: int) -> tuple[Einsum, Architecture]:
-    return random_problem(seed, sparse=False)
-
-
-def _sparse(seed: int) -> tuple[Einsum, Architecture]:
-    return random_problem(seed, sparse=True)
 
 
 def _compare(seeds: range, make: Callable[[int], tuple[Einsum, Architecture]]) -> int:
@@ -65,11 +57,11 @@ def _compare(seeds: range, make: Callable[[int], tuple[Einsum, Architecture]]) -
 
 
 def test_dense_optima_equal_enumeration() -> None:
-    assert _compare(range(30), _dense) >= 20
+    assert _compare(range(30), random_dense) >= 20
 
 
 def test_sparse_optima_equal_enumeration() -> None:
-    assert _compare(range(30), _sparse) >= 15
+    assert _compare(range(30), random_sparse) >= 15
 
 
 def test_optima_with_lists_of_few_non_zeros_equal_enumeration() -> None:
@@ -96,12 +88,12 @@ def test_many_optima_with_lists_of_few_non_zeros_equal_enumeration() -> None:
 
 @pytest.mark.slow
 def test_many_dense_optima_equal_enumeration() -> None:
-    assert _compare(range(100, 330), _dense) >= 150
+    assert _compare(range(100, 330), random_dense) >= 150
 
 
 @pytest.mark.slow
 def test_many_sparse_optima_equal_enumeration() -> None:
-    assert _compare(range(100, 350), _sparse) >= 120
+    assert _compare(range(100, 350), random_sparse) >= 120
 
 
 def _compare_cores(seeds: range, *, odd: bool = False) -> tuple[int, int]:

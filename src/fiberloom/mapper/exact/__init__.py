@@ -4,7 +4,7 @@
 is left; `labels` carries partial mappings on.
 """
 
+from fiberloom.mapper.exact.answer import Optimum
 from fiberloom.mapper.exact.optimum import find_optimum
-from fiberloom.mapper.exact.search import Optimum
 
 __all__ = ["Optimum", "find_optimum"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from fiberloom.architecture.levels import Architecture, ComponentClass, Compute, StorageLevel
 from fiberloom.errors import UnsupportedError
-from fiberloom.mapper.exact.search import ExactSearch, Optimum
+from fiberloom.mapper.exact.answer import Optimum
+from fiberloom.mapper.exact.search import ExactSearch
 from fiberloom.mapper.exact.simplified import simplified
 from fiberloom.mapper.exact.stand_in import nearly, needs_stand_in
 from fiberloom.mapper.objective import Objective

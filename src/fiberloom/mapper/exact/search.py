@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
 from fiberloom.mapper.exact import expansions, labels
+from fiberloom.mapper.exact.answer import Optimum
 from fiberloom.mapper.exact.bounds import Bounds, Stop
 from fiberloom.mapper.exact.compulsory import compulsory, least_compute
 from fiberloom.mapper.exact.contexts import contexts
@@ -33,7 +33,6 @@ from fiberloom.mapper.exact.template import Template, completed
 from fiberloom.mapper.exact.terrain import terrain
 from fiberloom.mapper.exact.worthwhile import slowest, wanted
 from fiberloom.mapper.objective import Objective
-from fiberloom.mapping.nest import Mapping
 from fiberloom.mapping.packed import PackedMappings, unpack
 from fiberloom.mapping.space import MapSpace
 from fiberloom.model.evaluate import BatchEvaluator
@@ -77,26 +76,6 @@ _CHUNK: Final = 128
 """Labels between two looks at the clock."""
 _LEAVES: Final = 4096
 """Complete mappings evaluated together."""
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """What the exact mapper found.
-
-    Attributes:
-        mappings: the best mapping, or the Pareto front by rising cycles.
-        energy_pj, cycles: of each.
-        certificate: what is proved about it.
-        seconds: of the whole search.
-        statistics: labels kept, mappings evaluated, choices of keeps; `relaxed` where labels may cost less than mappings do.
-    """
-
-    mappings: tuple[Mapping, ...]
-    energy_pj: tuple[float, ...]
-    cycles: tuple[float, ...]
-    certificate: Certificate
-    seconds: float
-    statistics: dict[str, Any] = field(default_factory=dict)
 
 
 class ExactSearch:

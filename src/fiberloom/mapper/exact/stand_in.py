@@ -17,10 +17,11 @@ import numpy as np
 
 from fiberloom.errors import MappingError
 from fiberloom.mapper.certificate import Certificate
+from fiberloom.mapper.exact.answer import Optimum
 from fiberloom.mapper.exact.compulsory import compulsory
 from fiberloom.mapper.exact.ground import passes_on
 from fiberloom.mapper.exact.moves import CHILDREN, improved, judged
-from fiberloom.mapper.exact.search import ExactSearch, Optimum
+from fiberloom.mapper.exact.search import ExactSearch
 from fiberloom.mapper.exact.sparsity import is_sparse
 from fiberloom.mapper.exact.unrolled import unrolled
 from fiberloom.mapper.objective import Objective

@@ -117,7 +117,7 @@ def _parser_class() -> Any:
     from xdsl.parser import Parser
     from xdsl.utils.exceptions import ParseError
 
-    class LenientParser(Parser):  # type: ignore[misc,unused-ignore]
+    class LenientParser(Parser):  # type: ignore[misc,unused-ignore]  # untyped where xDSL is not installed
         ssa_values: Any
         started = 0
 

@@ -187,7 +187,7 @@ def named_function(place: str, name: str) -> Callable[..., Any]:
     if not callable(function):
         known = [n for n, v in vars(module).items() if inspect.isfunction(v)]
         raise SpecError(f"there is no function '{name}'", where=Location(place), hint=nearest(name, known))
-    return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]  # whatever the user's module holds
 
 
 def _exported(torch: Any, module: Any, example_inputs: Any) -> Any:

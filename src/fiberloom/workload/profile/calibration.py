@@ -99,7 +99,7 @@ def run_torch(imported: Imported, samples: list[Sample], threshold: float) -> di
 
             observed.setdefault(name, Observed(name, threshold)).add(as_numpy(values))
 
-    class Recorder(torch.fx.Interpreter):  # type: ignore[name-defined,misc]
+    class Recorder(torch.fx.Interpreter):  # type: ignore[name-defined,misc]  # torch.fx is untyped
         def run_node(self, node: Any) -> Any:
             result = super().run_node(node)
             name = imported.recorded.get(node.name)
